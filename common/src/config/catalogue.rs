@@ -1,0 +1,163 @@
+//! Keys of the reference that have no field: ignored with a reason, or refused with one.
+
+use super::{Config, ConfigValue, Field};
+
+/// Keys that are accepted and have no effect, for one common reason.
+#[derive(Clone, Copy, Debug)]
+pub struct Ignored {
+    /// Why they have no effect, as a clause without a full stop.
+    pub reason: &'static str,
+    /// The keys.
+    pub keys: &'static [&'static str],
+}
+
+/// A key that stops the start where it asks for something that must not be left undone silently.
+#[derive(Clone, Copy, Debug)]
+pub struct Refused {
+    /// The key.
+    pub key: &'static str,
+    /// The values that stop the start; all others say what we do anyway.
+    pub when: Unsafe,
+    /// Why, and what to do about it, as a clause without a full stop.
+    pub reason: &'static str,
+}
+
+/// Which values of a key it would be unsafe to ignore.
+#[derive(Clone, Copy, Debug)]
+pub enum Unsafe {
+    /// Everything except `false`.
+    True,
+    /// Everything except the empty text.
+    NotEmpty,
+    /// This value, in any case of letters.
+    Is(&'static str),
+    /// Everything except this value, in any case of letters.
+    Not(&'static str),
+}
+
+impl Unsafe {
+    /// Whether this value stops the start.
+    pub fn matches(self, value: &str) -> bool {
+        let value = value.trim();
+        match self {
+            Self::True => bool::from_text(value) != Some(false),
+            Self::NotEmpty => !value.is_empty(),
+            Self::Is(text) => value.eq_ignore_ascii_case(text),
+            Self::Not(text) => !value.eq_ignore_ascii_case(text),
+        }
+    }
+
+    /// The refused values, for documents.
+    pub fn describe(self) -> String {
+        match self {
+            Self::True => "true".to_owned(),
+            Self::NotEmpty => "any value".to_owned(),
+            Self::Is(text) => text.to_owned(),
+            Self::Not(text) => format!("any but {text}"),
+        }
+    }
+}
+
+/// What a key is to a server.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Known {
+    Honoured,
+    Ignored,
+    Refused(&'static Refused),
+}
+
+/// What `key` is to the server with the settings `C`, `None` for a key that nobody knows.
+pub(super) fn find<C: Config>(key: &str) -> Option<Known> {
+    if C::fields().iter().any(|field| field.key == key) {
+        return Some(Known::Honoured);
+    }
+    if let Some(refused) = C::REFUSED.iter().find(|refused| refused.key == key) {
+        return Some(Known::Refused(refused));
+    }
+    C::IGNORED
+        .iter()
+        .any(|ignored| ignored.keys.contains(&key))
+        .then_some(Known::Ignored)
+}
+
+/// Every key the server with the settings `C` knows.
+pub(super) fn known_keys<C: Config>() -> impl Iterator<Item = &'static str> {
+    let fields: &'static [Field] = C::fields();
+    let ignored = C::IGNORED
+        .iter()
+        .flat_map(|ignored| ignored.keys.iter().copied());
+    let refused = C::REFUSED.iter().map(|refused| refused.key);
+    fields
+        .iter()
+        .map(|field| field.key)
+        .chain(ignored)
+        .chain(refused)
+}
+
+/// The known key that `key` was most likely meant to be: at most a third of its letters differ.
+pub(super) fn nearest<C: Config>(key: &str) -> Option<&'static str> {
+    let wanted = key.to_ascii_lowercase();
+    known_keys::<C>()
+        .map(|known| (distance(&wanted, &known.to_ascii_lowercase()), known))
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, known)| *distance <= (known.len() / 3).max(1))
+        .map(|(_, known)| known)
+}
+
+/// Number of letters to insert, remove, change or swap with their neighbour to come from `a` to `b`.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut before: Vec<usize> = Vec::new();
+    let mut above: Vec<usize> = (0..=b.len()).collect();
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let changed = above[j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut least = changed.min(above[j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                least = least.min(before[j - 2] + 1);
+            }
+            row.push(least);
+        }
+        before = std::mem::replace(&mut above, row);
+    }
+    above[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distance_counts_single_slips() {
+        for (a, b, expected) in [
+            ("", "", 0),
+            ("abc", "abc", 0),
+            ("abc", "", 3),
+            ("listenPort", "listenPorts", 1),
+            ("listenPort", "litsenPort", 1),
+            ("kitten", "sitting", 3),
+        ] {
+            assert_eq!(distance(a, b), expected, "{a} {b}");
+            assert_eq!(distance(b, a), expected, "{b} {a}");
+        }
+    }
+
+    #[test]
+    fn unsafe_values_are_told_from_harmless_ones() {
+        for (when, value, expected) in [
+            (Unsafe::True, "true", true),
+            (Unsafe::True, "TRUE ", true),
+            (Unsafe::True, "maybe", true),
+            (Unsafe::True, " False", false),
+            (Unsafe::NotEmpty, " ", false),
+            (Unsafe::NotEmpty, "x", true),
+            (Unsafe::Is("SLAVE"), "slave", true),
+            (Unsafe::Is("SLAVE"), "MASTER", false),
+            (Unsafe::Not("default"), "default", false),
+            (Unsafe::Not("default"), "rocks", true),
+        ] {
+            assert_eq!(when.matches(value), expected, "{when:?} {value}");
+        }
+    }
+}

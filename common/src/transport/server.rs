@@ -1,0 +1,183 @@
+//! The listening side.
+
+use super::connection::{Connection, run};
+use super::io_threads::IoThreads;
+use super::turn::Service;
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+/// Connections the system may keep waiting for `accept`.
+const BACKLOG: i32 = 1024;
+/// Pause after a failed `accept` (no file descriptor left, say), so that the loop does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Settings of a listener.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// Where to listen; port 0 takes any free one.
+    pub address: SocketAddr,
+    /// A connection without traffic for so long is closed.
+    pub idle_timeout: Duration,
+}
+
+/// A listener with its connections.
+pub struct Server {
+    local: SocketAddr,
+    connections: Arc<Connections>,
+    stop: watch::Sender<bool>,
+}
+
+#[derive(Default)]
+struct Connections {
+    open: Mutex<HashMap<u64, Arc<Connection>>>,
+    count: watch::Sender<usize>,
+}
+
+impl Connections {
+    fn add(&self, connection: &Arc<Connection>) {
+        let mut open = self.open.lock();
+        open.insert(connection.id(), Arc::clone(connection));
+        self.count.send_replace(open.len());
+    }
+
+    fn remove(&self, connection: &Connection) {
+        let mut open = self.open.lock();
+        open.remove(&connection.id());
+        self.count.send_replace(open.len());
+    }
+}
+
+impl Server {
+    /// Binds and starts to accept; connections run on `threads`.
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
+    pub async fn bind<S: Service>(
+        config: ServerConfig,
+        threads: &IoThreads,
+        service: Arc<S>,
+    ) -> io::Result<Self> {
+        let listener = listen(config.address)?;
+        let local = listener.local_addr()?;
+        let connections = Arc::new(Connections::default());
+        let (stop, stopped) = watch::channel(false);
+        let accept = accept_loop(
+            listener,
+            config,
+            threads.clone(),
+            service,
+            Arc::clone(&connections),
+            stopped,
+        );
+        tokio::spawn(accept);
+        Ok(Self {
+            local,
+            connections,
+            stop,
+        })
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Open connections right now.
+    pub fn connection_count(&self) -> usize {
+        *self.connections.count.borrow()
+    }
+
+    /// Stops accepting; open connections go on.
+    pub fn stop_accepting(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// Stops accepting, lets every connection write what is queued, and waits until they are gone, at most `patience`.
+    pub async fn shutdown(&self, patience: Duration) {
+        self.stop_accepting();
+        let open: Vec<_> = self.connections.open.lock().values().cloned().collect();
+        for connection in open {
+            connection.close();
+        }
+        let mut count = self.connections.count.subscribe();
+        let gone = tokio::time::timeout(patience, count.wait_for(|open| *open == 0)).await;
+        if gone.is_err() {
+            tracing::warn!(
+                open = self.connection_count(),
+                "connections did not take their last bytes in time"
+            );
+        }
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+async fn accept_loop<S: Service>(
+    listener: TcpListener,
+    config: ServerConfig,
+    threads: IoThreads,
+    service: Arc<S>,
+    connections: Arc<Connections>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stopped.wait_for(|stop| *stop) => return,
+        };
+        match accepted.and_then(|(stream, _)| stream.into_std()) {
+            Ok(stream) => {
+                let (service, connections, idle) = (
+                    Arc::clone(&service),
+                    Arc::clone(&connections),
+                    config.idle_timeout,
+                );
+                threads
+                    .spawn(serve(stream, service, connections, idle))
+                    .await;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "accept failed");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn serve<S: Service>(
+    stream: std::net::TcpStream,
+    service: Arc<S>,
+    connections: Arc<Connections>,
+    idle_timeout: Duration,
+) {
+    let prepared = TcpStream::from_std(stream).and_then(|stream| {
+        stream.set_nodelay(true)?;
+        Connection::new(&stream).map(|connection| (stream, connection))
+    });
+    match prepared {
+        Ok((stream, connection)) => {
+            connections.add(&connection);
+            run(stream, Arc::clone(&connection), service, idle_timeout).await;
+            connections.remove(&connection);
+        }
+        Err(error) => tracing::debug!(%error, "a connection was gone before it could be served"),
+    }
+}

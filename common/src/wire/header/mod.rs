@@ -1,0 +1,20 @@
+//! Typed custom headers, one file per request family. Names follow the protocol's, fields its spelling in the text
+//! behind each.
+
+pub mod client;
+pub mod group;
+pub mod namesrv;
+pub mod offset;
+pub mod pull;
+pub mod query;
+pub mod send;
+pub mod topic;
+
+pub use client::*;
+pub use group::*;
+pub use namesrv::*;
+pub use offset::*;
+pub use pull::*;
+pub use query::*;
+pub use send::*;
+pub use topic::*;

@@ -1,0 +1,1 @@
+//! Requests a name server serves.
