@@ -58,26 +58,35 @@ impl Unsafe {
     }
 }
 
-/// What a key is to a server.
-#[derive(Clone, Copy, Debug)]
+/// What a key is to a server. A key that is refused with some values can be honoured with others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Known {
+    /// It has a field.
     Honoured,
+    /// It has no effect, although its user may think so.
     Ignored,
-    Refused(&'static Refused),
+    /// It says what we do anyway.
+    Harmless,
+}
+
+/// Why `key` must not have this value, if it must not.
+pub(super) fn refusal<C: Config>(key: &str, value: &str) -> Option<&'static str> {
+    let refused = C::REFUSED.iter().find(|refused| refused.key == key)?;
+    refused.when.matches(value).then_some(refused.reason)
 }
 
 /// What `key` is to the server with the settings `C`, `None` for a key that nobody knows.
 pub(super) fn find<C: Config>(key: &str) -> Option<Known> {
     if C::fields().iter().any(|field| field.key == key) {
-        return Some(Known::Honoured);
+        Some(Known::Honoured)
+    } else if C::IGNORED.iter().any(|ignored| ignored.keys.contains(&key)) {
+        Some(Known::Ignored)
+    } else {
+        C::REFUSED
+            .iter()
+            .any(|refused| refused.key == key)
+            .then_some(Known::Harmless)
     }
-    if let Some(refused) = C::REFUSED.iter().find(|refused| refused.key == key) {
-        return Some(Known::Refused(refused));
-    }
-    C::IGNORED
-        .iter()
-        .any(|ignored| ignored.keys.contains(&key))
-        .then_some(Known::Ignored)
 }
 
 /// Every key the server with the settings `C` knows.

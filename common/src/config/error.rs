@@ -15,8 +15,6 @@ pub enum Origin {
     Flag(&'static str),
     /// An environment variable, by its name.
     Environment(String),
-    /// A request to the running server.
-    Request,
 }
 
 impl fmt::Display for Origin {
@@ -26,7 +24,6 @@ impl fmt::Display for Origin {
             Self::Set => f.write_str("--set"),
             Self::Flag(name) => f.write_str(name),
             Self::Environment(name) => write!(f, "environment variable {name}"),
-            Self::Request => f.write_str("request"),
         }
     }
 }

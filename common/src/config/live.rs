@@ -8,7 +8,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 
 use super::properties::{self, Property};
-use super::{Config, Loaded};
+use super::{Config, Loaded, catalogue};
 
 /// Settings that can be read from any thread and changed while the server runs.
 #[derive(Debug)]
@@ -45,39 +45,41 @@ impl<C: Config> Live<C> {
         let before = self.get();
         let mut after = C::clone(&before);
         for change in changes {
-            // Errors are not reported: the reference answers success, and tools count on it.
-            let _ = after.set(&change.key, &change.value);
+            if catalogue::refusal::<C>(&change.key, &change.value).is_none() {
+                // Errors are not reported: the reference answers success, and tools count on it.
+                let _ = after.set(&change.key, &change.value);
+            }
         }
         if after.complete(&mut Vec::new()).is_err() {
             return Ok(Vec::new());
         }
-        let changed: Vec<(&'static str, String)> = after
+        let differing: Vec<(&'static str, String)> = after
             .entries()
             .into_iter()
             .filter(|(key, value)| before.get(key).as_ref() != Some(value))
             .collect();
-        if changed.is_empty() {
+        if differing.is_empty() {
             return Ok(Vec::new());
         }
         *self.current.write() = Arc::new(after);
         if let Some(path) = file.as_deref() {
             // What merely follows from a change follows from it at the next start as well.
             let asked = |key: &str| changes.iter().any(|change| change.key == key);
-            rewrite(path, changed.iter().filter(|(key, _)| asked(key)))?;
+            rewrite(path, differing.iter().filter(|(key, _)| asked(key)))?;
         }
-        Ok(changed.into_iter().map(|(key, _)| key).collect())
+        Ok(differing.into_iter().map(|(key, _)| key).collect())
     }
 }
 
 /// Replaces the file as a whole, so that a crash leaves the old or the new one.
 fn rewrite<'a>(
     path: &Path,
-    changed: impl Iterator<Item = &'a (&'static str, String)>,
+    entries: impl Iterator<Item = &'a (&'static str, String)>,
 ) -> io::Result<()> {
     // A link stays a link: what it points to is replaced.
     let path = fs::canonicalize(path)?;
     let text = properties::decode(&fs::read(&path)?);
-    let changes = changed.map(|(key, value)| (*key, value.as_str()));
+    let changes = entries.map(|(key, value)| (*key, value.as_str()));
     let text = properties::with_changes(&text, changes);
     let mut name = path.as_os_str().to_owned();
     name.push(".tmp");
@@ -167,7 +169,7 @@ mod tests {
 
     #[test]
     fn without_a_file_changes_hold_until_the_end() {
-        let loaded = super::super::load::<Sample>(&Default::default()).unwrap();
+        let loaded = super::super::load::<Sample>(&super::super::Sources::default()).unwrap();
         let live = Live::new(loaded);
         assert_eq!(live.update(&changes("other=3")).unwrap(), ["other"]);
         assert_eq!(live.get().other, 3);

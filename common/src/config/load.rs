@@ -140,6 +140,14 @@ pub fn load<C: Config>(sources: &Sources) -> Result<Loaded<C>, ConfigErrors> {
 /// Sets one key. `Some(key)` where that has no effect.
 fn apply<C: Config>(config: &mut C, given: Assignment) -> Result<Option<String>, ConfigError> {
     let Assignment { key, value, origin } = given;
+    if let Some(reason) = catalogue::refusal::<C>(&key, &value) {
+        return Err(ConfigError::Refused {
+            key,
+            value,
+            reason,
+            origin,
+        });
+    }
     match catalogue::find::<C>(&key) {
         Some(Known::Honoured) => match config.set(&key, &value) {
             Ok(()) => Ok(None),
@@ -151,15 +159,7 @@ fn apply<C: Config>(config: &mut C, given: Assignment) -> Result<Option<String>,
             }),
         },
         Some(Known::Ignored) => Ok(Some(key)),
-        Some(Known::Refused(refused)) if refused.when.matches(&value) => {
-            Err(ConfigError::Refused {
-                key,
-                value,
-                reason: refused.reason,
-                origin,
-            })
-        }
-        Some(Known::Refused(_)) => Ok(None),
+        Some(Known::Harmless) => Ok(None),
         None => {
             let nearest = catalogue::nearest::<C>(&key);
             Err(ConfigError::Unknown {

@@ -1,4 +1,4 @@
-//! Configuration of the servers: Java `.properties` files with `RocketMQ`'s own keys.
+//! Configuration of the servers: Java `.properties` files with RocketMQ's own keys.
 //!
 //! A server declares one struct with [`config!`](crate::config!) and says in [`Config`] which other keys it knows:
 //! those it accepts and ignores, and those it refuses because ignoring them would be unsafe. [`load`] brings
@@ -8,6 +8,7 @@
 //! Nothing here knows what a key means.
 
 mod catalogue;
+mod document;
 mod error;
 mod live;
 mod load;
@@ -16,6 +17,7 @@ mod schema;
 mod value;
 
 pub use catalogue::{Ignored, Refused, Unsafe};
+pub use document::{document, with_tables};
 pub use error::{ConfigError, ConfigErrors, Origin};
 pub use live::Live;
 pub use load::{Flag, Loaded, Sources, load};

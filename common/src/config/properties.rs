@@ -71,9 +71,9 @@ pub fn with_changes<'a>(
             None => lines.push(entry),
         }
     }
-    let mut changed = lines.join("\n");
-    changed.push('\n');
-    changed
+    let mut text = lines.join("\n");
+    text.push('\n');
+    text
 }
 
 /// A line of the file after its continuation lines have been joined to it.

@@ -109,7 +109,10 @@ pub fn get_bytes<'a>(properties: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let mut found = None;
     let mut rest = properties;
     while !rest.is_empty() {
-        let end = rest.iter().position(|byte| *byte == VALUE_END).unwrap_or(rest.len());
+        let end = rest
+            .iter()
+            .position(|byte| *byte == VALUE_END)
+            .unwrap_or(rest.len());
         let part = &rest[..end];
         // A part is the name, 0x01 and at least one byte of value.
         if part.len() > name.len() + 1 && part[name.len()] == NAME_END && part.starts_with(name) {
@@ -178,7 +181,10 @@ mod tests {
 
     #[test]
     fn empty_names_and_values_are_dropped() {
-        assert_eq!(pairs("\u{1}1\u{2}a\u{1}\u{2}ab\u{2}\u{2}c\u{1}3\u{2}"), [("c", "3")]);
+        assert_eq!(
+            pairs("\u{1}1\u{2}a\u{1}\u{2}ab\u{2}\u{2}c\u{1}3\u{2}"),
+            [("c", "3")]
+        );
         assert_eq!(get("a\u{1}\u{2}", "a"), None);
         assert_eq!(get("\u{1}1\u{2}", ""), None);
     }
@@ -205,8 +211,14 @@ mod tests {
 
     #[test]
     fn with_replaces() {
-        assert_eq!(with("a\u{1}1\u{2}b\u{1}2\u{2}", "a", "3"), "b\u{1}2\u{2}a\u{1}3\u{2}");
-        assert_eq!(without("a\u{1}1\u{2}b\u{1}2\u{2}", &["b", "x"]), "a\u{1}1\u{2}");
+        assert_eq!(
+            with("a\u{1}1\u{2}b\u{1}2\u{2}", "a", "3"),
+            "b\u{1}2\u{2}a\u{1}3\u{2}"
+        );
+        assert_eq!(
+            without("a\u{1}1\u{2}b\u{1}2\u{2}", &["b", "x"]),
+            "a\u{1}1\u{2}"
+        );
     }
 
     proptest! {

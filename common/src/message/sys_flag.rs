@@ -42,7 +42,10 @@ pub fn with_hosts(sys_flag: i32, born_host: &SocketAddr, store_host: &SocketAddr
 /// Whether a record with this flag takes a place in its queue. The first half and the rollback of
 /// a transaction are in the log only.
 pub fn is_queued(sys_flag: i32) -> bool {
-    !matches!(sys_flag & TRANSACTION_TYPE, TRANSACTION_PREPARED | TRANSACTION_ROLLBACK)
+    !matches!(
+        sys_flag & TRANSACTION_TYPE,
+        TRANSACTION_PREPARED | TRANSACTION_ROLLBACK
+    )
 }
 
 #[cfg(test)]
@@ -53,7 +56,10 @@ mod tests {
     fn address_bits_follow_the_addresses() {
         let v4 = "10.0.0.1:1".parse().unwrap();
         let v6 = "[::1]:1".parse().unwrap();
-        assert_eq!(with_hosts(COMPRESSED | BORN_HOST_V6, &v4, &v6), COMPRESSED | STORE_HOST_V6);
+        assert_eq!(
+            with_hosts(COMPRESSED | BORN_HOST_V6, &v4, &v6),
+            COMPRESSED | STORE_HOST_V6
+        );
         assert_eq!(with_hosts(0, &v6, &v4), BORN_HOST_V6);
     }
 

@@ -18,7 +18,7 @@ const BACKLOG: i32 = 1024;
 /// Pause after a failed `accept` (no file descriptor left, say), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Settings of a listener.
+/// Settings of a server that needs no more than an address.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
     /// Where to listen; port 0 takes any free one.
@@ -54,34 +54,67 @@ impl Connections {
     }
 }
 
+/// A bound address that nobody serves yet; whoever connects waits.
+pub struct Listener {
+    listener: TcpListener,
+    local: SocketAddr,
+}
+
+impl Listener {
+    /// Binds `address`; port 0 takes any free one. To be called on a runtime.
+    ///
+    /// # Errors
+    /// When the address cannot be bound; the text names it.
+    pub fn bind(address: SocketAddr) -> io::Result<Self> {
+        let named = |error: io::Error| {
+            io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
+        };
+        let listener = listen(address).map_err(named)?;
+        let local = listener.local_addr()?;
+        Ok(Self { listener, local })
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Starts to accept; connections run on `threads`, and one that is silent for `idle_timeout` is closed.
+    pub fn serve<S: Service>(
+        self,
+        threads: &IoThreads,
+        service: Arc<S>,
+        idle_timeout: Duration,
+    ) -> Server {
+        let connections = Arc::new(Connections::default());
+        let (stop, stopped) = watch::channel(false);
+        let accept = Accept {
+            listener: self.listener,
+            idle_timeout,
+            threads: threads.clone(),
+            connections: Arc::clone(&connections),
+        };
+        tokio::spawn(accept.run(service, stopped));
+        Server {
+            local: self.local,
+            connections,
+            stop,
+        }
+    }
+}
+
 impl Server {
-    /// Binds and starts to accept; connections run on `threads`.
+    /// Binds and starts to accept at once.
     ///
     /// # Errors
     /// When the address cannot be bound.
+    #[expect(clippy::unused_async, reason = "binding belongs on a runtime")]
     pub async fn bind<S: Service>(
         config: ServerConfig,
         threads: &IoThreads,
         service: Arc<S>,
     ) -> io::Result<Self> {
-        let listener = listen(config.address)?;
-        let local = listener.local_addr()?;
-        let connections = Arc::new(Connections::default());
-        let (stop, stopped) = watch::channel(false);
-        let accept = accept_loop(
-            listener,
-            config,
-            threads.clone(),
-            service,
-            Arc::clone(&connections),
-            stopped,
-        );
-        tokio::spawn(accept);
-        Ok(Self {
-            local,
-            connections,
-            stop,
-        })
+        Ok(Listener::bind(config.address)?.serve(threads, service, config.idle_timeout))
     }
 
     /// Where it listens.
@@ -130,33 +163,31 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-async fn accept_loop<S: Service>(
+/// The accept loop.
+struct Accept {
     listener: TcpListener,
-    config: ServerConfig,
+    idle_timeout: Duration,
     threads: IoThreads,
-    service: Arc<S>,
     connections: Arc<Connections>,
-    mut stopped: watch::Receiver<bool>,
-) {
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = stopped.wait_for(|stop| *stop) => return,
-        };
-        match accepted.and_then(|(stream, _)| stream.into_std()) {
-            Ok(stream) => {
-                let (service, connections, idle) = (
-                    Arc::clone(&service),
-                    Arc::clone(&connections),
-                    config.idle_timeout,
-                );
-                threads
-                    .spawn(serve(stream, service, connections, idle))
-                    .await;
-            }
-            Err(error) => {
-                tracing::warn!(%error, "accept failed");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+}
+
+impl Accept {
+    async fn run<S: Service>(self, service: Arc<S>, mut stopped: watch::Receiver<bool>) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                _ = stopped.wait_for(|stop| *stop) => return,
+            };
+            match accepted.and_then(|(stream, _)| stream.into_std()) {
+                Ok(stream) => {
+                    let connections = Arc::clone(&self.connections);
+                    let job = serve(stream, Arc::clone(&service), connections, self.idle_timeout);
+                    self.threads.spawn(job).await;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "accept failed");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
             }
         }
     }

@@ -78,13 +78,8 @@ struct Running {
 async fn start(idle: Duration) -> Running {
     let threads = IoThreads::start("test", 2).unwrap();
     let service = Arc::new(Echo::default());
-    let config = ServerConfig {
-        address: SocketAddr::from(([127, 0, 0, 1], 0)),
-        idle_timeout: idle,
-    };
-    let server = Server::bind(config, &threads, Arc::clone(&service))
-        .await
-        .unwrap();
+    let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let server = listener.serve(&threads, Arc::clone(&service), idle);
     let (sender, pushed) = tokio::sync::mpsc::channel(8);
     let address = server.local_addr().to_string();
     Running {

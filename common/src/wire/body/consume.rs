@@ -131,7 +131,7 @@ impl ConsumerRunningInfo {
         }
         out.extend_from_slice(br#""mqPopTable":{},"mqTable":"#);
         write_object_keys(&mut out, &self.mq_table, |out, info| {
-            out.extend_from_slice(&to_vec(info))
+            out.extend_from_slice(&to_vec(info));
         });
         for (name, text) in [
             ("properties", to_vec(&self.properties)),

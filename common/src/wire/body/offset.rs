@@ -101,7 +101,7 @@ impl GetConsumerStatusBody {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = br#"{"consumerTable":"#.to_vec();
         write_object_keys(&mut out, &self.consumer_table, |out, table| {
-            append_offsets(out, table)
+            append_offsets(out, table);
         });
         out.extend_from_slice(br#","messageQueueTable":"#);
         append_offsets(&mut out, &self.message_queue_table);
@@ -112,7 +112,7 @@ impl GetConsumerStatusBody {
 
 fn append_offsets(out: &mut Vec<u8>, table: &BTreeMap<MessageQueue, i64>) {
     write_object_keys(out, table, |out, offset| {
-        out.extend_from_slice(itoa::Buffer::new().format(*offset).as_bytes())
+        out.extend_from_slice(itoa::Buffer::new().format(*offset).as_bytes());
     });
 }
 

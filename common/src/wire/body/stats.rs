@@ -34,7 +34,7 @@ impl TopicStatsTable {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = br#"{"offsetTable":"#.to_vec();
         write_object_keys(&mut out, &self.offset_table, |out, range| {
-            out.extend_from_slice(&to_vec(range))
+            out.extend_from_slice(&to_vec(range));
         });
         out.extend_from_slice(br#","topicPutTps":"#);
         out.extend_from_slice(&to_vec(&self.topic_put_tps));
@@ -80,7 +80,7 @@ impl ConsumeStats {
         out.extend_from_slice(&to_vec(&self.consume_tps));
         out.extend_from_slice(br#","offsetTable":"#);
         write_object_keys(out, &self.offset_table, |out, progress| {
-            out.extend_from_slice(&to_vec(progress))
+            out.extend_from_slice(&to_vec(progress));
         });
         out.push(b'}');
     }
@@ -108,7 +108,7 @@ impl ConsumeStatsList {
         out.extend_from_slice(br#","consumeStatsList":"#);
         append_list(&mut out, &self.consume_stats_list, |out, groups| {
             write_object_keys(out, groups, |out, topics| {
-                append_list(out, topics, |out, stats| stats.append(out))
+                append_list(out, topics, |out, stats| stats.append(out));
             });
         });
         out.extend_from_slice(br#","totalDiff":"#);

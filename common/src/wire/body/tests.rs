@@ -137,12 +137,15 @@ fn tables_by_queue_have_objects_as_keys() {
     );
     assert_eq!(ResetOffsetBody::decode(&reset.encode()), Ok(reset));
 
-    let status = GetConsumerStatusBody {
+    let consumer = GetConsumerStatusBody {
         consumer_table: [("{x".to_owned(), [(queue.clone(), 5)].into())].into(),
         message_queue_table: BTreeMap::new(),
     };
-    assert_eq!(status.encode(), br#"{"consumerTable":{"{x":{{"brokerName":"b","queueId":1,"topic":"t"}:5}},"messageQueueTable":{}}"#);
-    assert_eq!(GetConsumerStatusBody::decode(&status.encode()), Ok(status));
+    assert_eq!(consumer.encode(), br#"{"consumerTable":{"{x":{{"brokerName":"b","queueId":1,"topic":"t"}:5}},"messageQueueTable":{}}"#);
+    assert_eq!(
+        GetConsumerStatusBody::decode(&consumer.encode()),
+        Ok(consumer)
+    );
 
     let progress = ConsumeStats {
         consume_tps: 1.5,
@@ -213,13 +216,5 @@ fn locks_and_lists_have_the_wires_names() {
         br#"{"lockOKMQSet":[{"brokerName":"b","queueId":0,"topic":"t"}]}"#
     );
     assert_eq!(TopicList::of(["a"]).encode(), br#"{"topicList":["a"]}"#);
-    assert_eq!(
-        ProcessQueueInfo::default()
-            .encode()
-            .iter()
-            .filter(|byte| **byte == b':')
-            .count(),
-        14
-    );
     assert_eq!(QueryAssignmentResponseBody::default().encode(), b"{}");
 }

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{from_slice, to_vec, to_vec_standard, write_object_keys};
@@ -62,7 +63,7 @@ fn beans_as_keys_are_written_and_read_as_objects() {
     .into();
     let mut out = Vec::new();
     write_object_keys(&mut out, &table, |out, value| {
-        out.extend_from_slice(value.to_string().as_bytes())
+        out.extend_from_slice(value.to_string().as_bytes());
     });
     assert_eq!(
         out,
@@ -170,5 +171,33 @@ fn every_proper_prefix_is_refused() {
             from_slice::<Sample>(&whole.as_bytes()[..end]).is_err(),
             "{end}"
         );
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read_in_both_forms(
+        flag: bool,
+        names: Vec<String>,
+        number: i64,
+        rate in -1e9..1e9,
+        table: BTreeMap<i64, String>,
+        text: Option<String>,
+    ) {
+        let sample = Sample { flag, names, number, rate, table, text };
+        prop_assert_eq!(from_slice::<Sample>(&to_vec_standard(&sample)), Ok(sample));
+    }
+
+    #[test]
+    fn bare_keys_change_nothing_else(table: BTreeMap<i32, BTreeMap<String, i64>>) {
+        let written = to_vec(&table);
+        prop_assert_eq!(from_slice::<BTreeMap<i32, BTreeMap<String, i64>>>(&written), Ok(table));
+    }
+
+    #[test]
+    fn no_bytes_harm_the_reader(bytes: Vec<u8>, text in r#"[\[\]{}:,"'a0\\u.$-]{0,60}"#) {
+        let _ = from_slice::<Sample>(&bytes);
+        let _ = from_slice::<Sample>(text.as_bytes());
+        let _ = from_slice::<BTreeMap<Queue, Vec<i32>>>(text.as_bytes());
     }
 }

@@ -1,4 +1,4 @@
-//! Writing: serde_json does the work, a formatter leaves the quotes of integer keys away.
+//! Writing: `serde_json` does the work, a formatter leaves the quotes of integer keys away.
 
 use std::io::{self, Write};
 

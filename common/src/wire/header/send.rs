@@ -1,7 +1,7 @@
 //! Sending: one request in three spellings.
 
 use crate::wire::fields::{FieldError, FieldValue, Fields};
-use crate::wire::wire_header;
+use crate::wire::{request_code, wire_header};
 
 /// `SEND_MESSAGE` (10, long names), `SEND_MESSAGE_V2` (310) and `SEND_BATCH_MESSAGE` (320, both one-letter names) are
 /// the same request from here on. Borrowed from the header it was read from: the hot path copies nothing.
@@ -68,6 +68,14 @@ const SHORT_NAMES: [&str; 14] = [
 ];
 
 impl<'a> SendMessageRequestHeader<'a> {
+    /// True for the three codes that carry this header.
+    pub fn is_code(code: i32) -> bool {
+        matches!(
+            code,
+            request_code::SEND_MESSAGE | request_code::SEND_MESSAGE_V2 | request_code::SEND_BATCH_MESSAGE
+        )
+    }
+
     /// Reads the header in one pass over the fields.
     ///
     /// # Errors

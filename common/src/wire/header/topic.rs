@@ -29,8 +29,8 @@ wire_header! {
 
     /// `DELETE_TOPIC_IN_BROKER` (215).
     pub struct DeleteTopicRequestHeader {
-        /// Topic.
-        pub topic: String = "topic",
+        /// Topic; an absent one is as wrong as a blank one.
+        pub topic: Option<String> = "topic",
     }
 
     /// `GET_TOPIC_CONFIG` (351).
