@@ -1,0 +1,533 @@
+//! The table's state, and how brokers enter and leave it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use common::clock::Millis;
+use common::wire::body::{
+    BrokerData, DataVersion, QueueData, TopicConfig, TopicConfigSerializeWrapper,
+    TopicQueueMappingInfo,
+};
+use hashbrown::HashMap;
+
+/// Permission bit of topics: producers may write.
+pub(super) const PERM_WRITE: i32 = 2;
+/// Permission of a topic that may be read and written.
+pub(super) const PERM_READ_WRITE: i32 = 6;
+/// Id of a master.
+pub(super) const MASTER_ID: i64 = 0;
+/// How long a broker lives without a sign of life if it does not say.
+const DEFAULT_TIMEOUT_MS: i64 = 120_000;
+
+/// The connection a broker registered over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ConnectionId(pub u64);
+
+/// A living broker is known by its cluster and address.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BrokerAddress {
+    /// Cluster name.
+    pub cluster: String,
+    /// `ip:port` clients connect to.
+    pub addr: String,
+}
+
+impl BrokerAddress {
+    /// The broker at `addr` in `cluster`.
+    pub fn new(cluster: impl Into<String>, addr: impl Into<String>) -> Self {
+        Self {
+            cluster: cluster.into(),
+            addr: addr.into(),
+        }
+    }
+}
+
+/// What is known of a living broker.
+#[derive(Debug, Clone)]
+pub struct LiveBroker {
+    /// Its last sign of life.
+    pub last_update: Millis,
+    /// Milliseconds without one after which it is dropped.
+    pub timeout_ms: i64,
+    /// Version of its topic table.
+    pub data_version: DataVersion,
+    /// The connection it registered over last.
+    pub connection: ConnectionId,
+    /// `ip:port` slaves replicate from.
+    pub ha_server_addr: String,
+}
+
+/// A broker that makes itself known: the content of `REGISTER_BROKER`.
+#[derive(Debug, Clone, Default)]
+pub struct Registration {
+    /// Cluster name.
+    pub cluster: String,
+    /// `ip:port` clients connect to.
+    pub addr: String,
+    /// Broker name.
+    pub broker_name: String,
+    /// 0 for the master.
+    pub broker_id: i64,
+    /// `ip:port` slaves replicate from.
+    pub ha_server_addr: String,
+    /// Zone.
+    pub zone: Option<String>,
+    /// Milliseconds without a sign of life after which it is to be dropped.
+    pub timeout_ms: Option<i64>,
+    /// Whether the smallest id acts for a dead master; `None` from brokers before 5.0.
+    pub enable_acting_master: Option<bool>,
+    /// Topics, all of them or those that changed.
+    pub topics: TopicConfigSerializeWrapper,
+    /// Filter servers; `None` leaves those known.
+    pub filter_servers: Option<Vec<String>>,
+}
+
+/// A broker that leaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unregistration {
+    /// Cluster and address.
+    pub broker: BrokerAddress,
+    /// Broker name.
+    pub broker_name: String,
+}
+
+/// The settings the table's rules depend on.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Settings {
+    /// A registration deletes the broker's topics it does not contain.
+    pub delete_topic_with_broker_registration: bool,
+    /// Routes present the smallest id of a group without master as the master.
+    pub support_acting_master: bool,
+}
+
+/// A master as its slaves need it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Master {
+    /// Its address.
+    pub addr: String,
+    /// `ip:port` it replicates from.
+    pub ha_server_addr: String,
+}
+
+/// What a registration led to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Registered {
+    /// The broker's id was not known in its group before.
+    pub first: bool,
+    /// The living master of a slave.
+    pub master: Option<Master>,
+    /// The group has another smallest id now.
+    pub min_broker_id_change: Option<MinBrokerIdChange>,
+}
+
+/// A broker group has another smallest id: who is to be told what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MinBrokerIdChange {
+    /// The smallest id.
+    pub min_broker_id: i64,
+    /// Its address.
+    pub min_broker_addr: String,
+    /// The address that left, if one did.
+    pub offline_broker_addr: Option<String>,
+    /// `ip:port` for replication of the one that came, if one did.
+    pub ha_broker_addr: Option<String>,
+    /// Addresses of the members to tell.
+    pub notify: Vec<String>,
+}
+
+/// A broker that has left without saying so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lost {
+    /// Who.
+    pub broker: BrokerAddress,
+    /// The connection it registered over.
+    pub connection: ConnectionId,
+    /// Its group has another smallest id now.
+    pub min_broker_id_change: Option<MinBrokerIdChange>,
+}
+
+/// A single topic of a broker that has not told all of its topics yet would look like all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("register broker failed")]
+pub struct SingleTopicFirst;
+
+/// All the routes of a name server.
+#[derive(Debug, Default)]
+pub struct RouteTable {
+    /// Topic → broker name → queues. No topic without queues.
+    pub(super) topics: HashMap<String, BTreeMap<String, QueueData>>,
+    /// Broker groups by name. No group without an address.
+    pub(super) brokers: BTreeMap<String, BrokerData>,
+    /// Cluster → broker names. No cluster without a name.
+    pub(super) clusters: BTreeMap<String, BTreeSet<String>>,
+    pub(super) live: HashMap<BrokerAddress, LiveBroker>,
+    pub(super) filter_servers: HashMap<BrokerAddress, Vec<String>>,
+    /// Topic → broker name → static mapping. Only topics with queues.
+    pub(super) mappings: HashMap<String, BTreeMap<String, TopicQueueMappingInfo>>,
+}
+
+impl RouteTable {
+    /// Takes a broker and its topics in.
+    ///
+    /// # Errors
+    /// [`SingleTopicFirst`]; nothing changes.
+    pub fn register(
+        &mut self,
+        registration: Registration,
+        connection: ConnectionId,
+        now: Millis,
+        settings: Settings,
+    ) -> Result<Registered, SingleTopicFirst> {
+        let address = BrokerAddress::new(&registration.cluster, &registration.addr);
+        let id = registration.broker_id;
+        let group = self.brokers.get(&registration.broker_name);
+        let holder = group.and_then(|group| group.broker_addrs.get(&id));
+        let first = holder.is_none();
+        let previous_min = group.and_then(|group| group.broker_addrs.keys().next().copied());
+        if holder.is_some_and(|holder| self.is_fenced(&registration, holder)) {
+            self.live.remove(&address);
+            return Ok(Registered::default());
+        }
+        if first && registration.topics.topic_config_table.len() == 1 {
+            return Err(SingleTopicFirst);
+        }
+
+        self.enter_group(&registration);
+        let min = self.min_broker_id(&registration.broker_name);
+        let is_prime_slave =
+            registration.enable_acting_master.is_some() && id != MASTER_ID && min == Some(id);
+        if id == MASTER_ID || is_prime_slave {
+            let changed = self.is_data_version_changed(&address, &registration.topics.data_version);
+            let read_only = is_prime_slave && registration.enable_acting_master == Some(true);
+            self.take_topics(&registration, first || changed, read_only, settings);
+        }
+
+        let change = previous_min
+            .filter(|previous| id < *previous)
+            .and_then(|_| {
+                let group = self.brokers.get(&registration.broker_name)?;
+                MinBrokerIdChange::of(group, None, Some(registration.ha_server_addr.clone()))
+            });
+        let master = self.master_of(&registration);
+        match registration.filter_servers {
+            Some(servers) if servers.is_empty() => {
+                self.filter_servers.remove(&address);
+            }
+            Some(servers) => {
+                self.filter_servers.insert(address.clone(), servers);
+            }
+            None => {}
+        }
+        let live = LiveBroker {
+            last_update: now,
+            timeout_ms: registration.timeout_ms.unwrap_or(DEFAULT_TIMEOUT_MS),
+            data_version: registration.topics.data_version,
+            connection,
+            ha_server_addr: registration.ha_server_addr,
+        };
+        self.live.insert(address, live);
+        Ok(Registered {
+            first,
+            master,
+            min_broker_id_change: change,
+        })
+    }
+
+    /// Whether another address holds the id and belongs to a later epoch.
+    fn is_fenced(&self, registration: &Registration, holder: &str) -> bool {
+        holder != registration.addr
+            && self
+                .live
+                .get(&BrokerAddress::new(&registration.cluster, holder))
+                .is_some_and(|live| {
+                    live.data_version.state_version > registration.topics.data_version.state_version
+                })
+    }
+
+    fn enter_group(&mut self, registration: &Registration) {
+        let name = &registration.broker_name;
+        self.clusters
+            .entry(registration.cluster.clone())
+            .or_default()
+            .insert(name.clone());
+        let group = self
+            .brokers
+            .entry(name.clone())
+            .or_insert_with(|| BrokerData {
+                broker_name: name.clone(),
+                cluster: registration.cluster.clone(),
+                ..BrokerData::default()
+            });
+        group.enable_acting_master = registration.enable_acting_master.unwrap_or(false);
+        group.zone_name.clone_from(&registration.zone);
+        // A slave that has become the master comes back with the same address and another id.
+        let id = registration.broker_id;
+        group
+            .broker_addrs
+            .retain(|other, addr| *other == id || *addr != registration.addr);
+        group.broker_addrs.insert(id, registration.addr.clone());
+    }
+
+    fn min_broker_id(&self, broker_name: &str) -> Option<i64> {
+        self.brokers
+            .get(broker_name)?
+            .broker_addrs
+            .keys()
+            .next()
+            .copied()
+    }
+
+    /// Takes the topics of the one who speaks for its group. `update` is false when the table is the one known: then only
+    /// what is missing is added.
+    fn take_topics(
+        &mut self,
+        registration: &Registration,
+        update: bool,
+        read_only: bool,
+        settings: Settings,
+    ) {
+        let name = &registration.broker_name;
+        let topics = &registration.topics;
+        if settings.delete_topic_with_broker_registration
+            && topics.topic_queue_mapping_info_map.is_empty()
+        {
+            self.remove_queues(|topic, broker| {
+                broker == name && !topics.topic_config_table.contains_key(topic)
+            });
+        }
+        for (topic, config) in &topics.topic_config_table {
+            let queues = self.topics.entry_ref(topic.as_str()).or_default();
+            if update || !queues.contains_key(name) {
+                queues.insert(name.clone(), queue_data(name, config, read_only));
+            }
+        }
+        if update {
+            for (topic, mapping) in &topics.topic_queue_mapping_info_map {
+                let by_broker = self.mappings.entry_ref(topic.as_str()).or_default();
+                by_broker.insert(mapping.bname.clone(), mapping.clone());
+            }
+        }
+    }
+
+    fn master_of(&self, registration: &Registration) -> Option<Master> {
+        if registration.broker_id == MASTER_ID {
+            return None;
+        }
+        let addr = self
+            .brokers
+            .get(&registration.broker_name)?
+            .broker_addrs
+            .get(&MASTER_ID)?;
+        let live = self
+            .live
+            .get(&BrokerAddress::new(&registration.cluster, addr))?;
+        Some(Master {
+            addr: addr.clone(),
+            ha_server_addr: live.ha_server_addr.clone(),
+        })
+    }
+
+    /// Takes a broker out, and with the last one of its group the group's topics.
+    /// `Some` when the group lives on with another smallest id.
+    pub fn unregister(&mut self, leaving: &Unregistration) -> Option<MinBrokerIdChange> {
+        self.live.remove(&leaving.broker);
+        self.filter_servers.remove(&leaving.broker);
+        let name = leaving.broker_name.as_str();
+        let group = self.brokers.get_mut(name)?;
+        let previous_min = group.broker_addrs.keys().next().copied();
+        let members = group.broker_addrs.len();
+        group
+            .broker_addrs
+            .retain(|_, addr| *addr != leaving.broker.addr);
+        if group.broker_addrs.len() == members {
+            return None;
+        }
+        if group.broker_addrs.is_empty() {
+            self.brokers.remove(name);
+            self.clusters.retain(|_, names| {
+                names.remove(name);
+                !names.is_empty()
+            });
+            self.remove_queues(|_, broker| broker == name);
+            return None;
+        }
+        if group.enable_acting_master && !group.broker_addrs.contains_key(&MASTER_ID) {
+            for queues in self
+                .topics
+                .values_mut()
+                .filter_map(|queues| queues.get_mut(name))
+            {
+                queues.perm &= !PERM_WRITE;
+            }
+        }
+        if group.broker_addrs.keys().next().copied() == previous_min {
+            return None;
+        }
+        MinBrokerIdChange::of(group, Some(leaving.broker.addr.clone()), None)
+    }
+
+    /// Removes the queues `doomed` names by topic and broker, and what is empty then.
+    pub(super) fn remove_queues(&mut self, mut doomed: impl FnMut(&str, &str) -> bool) {
+        let mappings = &mut self.mappings;
+        self.topics.retain(|topic, queues| {
+            queues.retain(|broker, _| !doomed(topic, broker));
+            if queues.is_empty() {
+                mappings.remove(topic);
+            }
+            !queues.is_empty()
+        });
+    }
+
+    /// Takes out the brokers that registered over a connection that is gone. Those that registered again over another one
+    /// stay.
+    pub fn disconnect(&mut self, connection: ConnectionId) -> Vec<Lost> {
+        self.lose(|live| live.connection == connection)
+    }
+
+    /// Takes out the brokers whose last sign of life is longer ago than they asked for.
+    pub fn expire(&mut self, now: Millis) -> Vec<Lost> {
+        self.lose(|live| live.last_update.0.saturating_add(live.timeout_ms) < now.0)
+    }
+
+    fn lose(&mut self, is_lost: impl Fn(&LiveBroker) -> bool) -> Vec<Lost> {
+        let lost = self.live.iter().filter(|(_, live)| is_lost(live));
+        let lost: Vec<_> = lost
+            .map(|(broker, live)| (self.leaving(broker), live.connection))
+            .collect();
+        lost.into_iter()
+            .map(|(leaving, connection)| Lost {
+                min_broker_id_change: self.unregister(&leaving),
+                broker: leaving.broker,
+                connection,
+            })
+            .collect()
+    }
+
+    /// How `broker` leaves when it does not say so itself. An address that another one has displaced is in no group, but
+    /// its traces have to go as well.
+    fn leaving(&self, broker: &BrokerAddress) -> Unregistration {
+        let names = self.clusters.get(&broker.cluster);
+        let is_member = |group: &&BrokerData| {
+            group.broker_addrs.values().any(|addr| *addr == broker.addr)
+                && names.is_some_and(|names| names.contains(&group.broker_name))
+        };
+        let group = self.brokers.values().find(is_member);
+        Unregistration {
+            broker: broker.clone(),
+            broker_name: group
+                .map(|group| group.broker_name.clone())
+                .unwrap_or_default(),
+        }
+    }
+
+    /// A sign of life. `false` when the broker is not known.
+    pub fn heartbeat(&mut self, broker: &BrokerAddress, now: Millis) -> bool {
+        match self.live.get_mut(broker) {
+            Some(live) => {
+                live.last_update = now;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Version of the topic table `broker` registered last.
+    pub fn data_version(&self, broker: &BrokerAddress) -> Option<DataVersion> {
+        self.live.get(broker).map(|live| live.data_version)
+    }
+
+    /// Whether `broker` is unknown or registered with another version.
+    pub fn is_data_version_changed(&self, broker: &BrokerAddress, version: &DataVersion) -> bool {
+        self.data_version(broker).as_ref() != Some(version)
+    }
+
+    /// Takes the write permission of all topics of a broker group away, or gives it back; returns their number.
+    pub fn set_write_permission(&mut self, broker_name: &str, writable: bool) -> usize {
+        let queues = self
+            .topics
+            .values_mut()
+            .filter_map(|queues| queues.get_mut(broker_name));
+        queues
+            .map(|queues| {
+                queues.perm = if writable {
+                    PERM_READ_WRITE
+                } else {
+                    queues.perm & !PERM_WRITE
+                };
+            })
+            .count()
+    }
+
+    /// Removes a topic from the groups of one cluster, or from all.
+    pub fn delete_topic(&mut self, topic: &str, cluster: Option<&str>) {
+        let Self {
+            topics,
+            clusters,
+            mappings,
+            ..
+        } = self;
+        let Some(queues) = topics.get_mut(topic) else {
+            return;
+        };
+        match cluster {
+            Some(cluster) => {
+                let names = clusters.get(cluster);
+                queues.retain(|broker, _| !names.is_some_and(|names| names.contains(broker)));
+            }
+            None => queues.clear(),
+        }
+        if queues.is_empty() {
+            topics.remove(topic);
+            mappings.remove(topic);
+        }
+    }
+
+    /// Adds or replaces the queues of one topic. `false`, and nothing changes, when one of the brokers is unknown.
+    pub fn register_topic(&mut self, topic: &str, queues: Vec<QueueData>) -> bool {
+        let known = queues
+            .iter()
+            .all(|queues| self.brokers.contains_key(&queues.broker_name));
+        if known && !queues.is_empty() {
+            let by_broker = self.topics.entry_ref(topic).or_default();
+            by_broker.extend(
+                queues
+                    .into_iter()
+                    .map(|queues| (queues.broker_name.clone(), queues)),
+            );
+        }
+        known
+    }
+}
+
+impl MinBrokerIdChange {
+    fn of(group: &BrokerData, offline: Option<String>, ha: Option<String>) -> Option<Self> {
+        let (min_broker_id, min_broker_addr) = group.broker_addrs.iter().next()?;
+        let alone = group.broker_addrs.len() == 1;
+        // The newcomer that has become the smallest id knows.
+        let told = |id: &i64| offline.is_some() || alone || id != min_broker_id;
+        let members = group.broker_addrs.iter().filter(|(id, _)| told(id));
+        Some(Self {
+            min_broker_id: *min_broker_id,
+            min_broker_addr: min_broker_addr.clone(),
+            notify: members.map(|(_, addr)| addr.clone()).collect(),
+            offline_broker_addr: offline,
+            ha_broker_addr: ha,
+        })
+    }
+}
+
+fn queue_data(broker_name: &str, config: &TopicConfig, read_only: bool) -> QueueData {
+    QueueData {
+        broker_name: broker_name.to_owned(),
+        perm: if read_only {
+            config.perm & !PERM_WRITE
+        } else {
+            config.perm
+        },
+        read_queue_nums: config.read_queue_nums,
+        topic_sys_flag: config.topic_sys_flag,
+        write_queue_nums: config.write_queue_nums,
+    }
+}
+
+#[cfg(test)]
+mod tests;
