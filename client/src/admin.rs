@@ -1,0 +1,449 @@
+//! Looking after topics, groups and offsets.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use common::message::message_id;
+use common::wire::body::{
+    ClusterInfo, ConsumeStats, ConsumerConnection, SubscriptionGroupConfig, TopicList,
+    TopicRouteData, TopicStatsTable,
+};
+use common::wire::fastjson::JsonError;
+use common::wire::header::{
+    CreateTopicRequestHeader, DeleteTopicFromNamesrvRequestHeader, DeleteTopicRequestHeader,
+    GetConsumerConnectionListRequestHeader, GetConsumerListByGroupRequestHeader,
+    GetEarliestMsgStoretimeRequestHeader, GetEarliestMsgStoretimeResponseHeader,
+    GetMinOffsetRequestHeader, GetTopicStatsInfoRequestHeader, OffsetResponseHeader,
+    ViewMessageRequestHeader,
+};
+use common::wire::{Command, request_code, response_code};
+
+use crate::config::ClientConfig;
+use crate::consumer::broker::{self, Report};
+use crate::error::ClientError;
+use crate::instance::{Instance, refused, unreadable_body};
+use crate::route::TopicRoute;
+use crate::{MessageExt, MessageQueue, validate};
+
+/// Permission of a topic: consumers read (4), producers write (2).
+const PERM_READ_WRITE: i32 = 6;
+
+/// Asks name servers and brokers. Sends no heartbeats: brokers do not list it as a client.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), client::ClientError> {
+/// let admin = client::Admin::start("127.0.0.1:9876").await?;
+/// admin.create_topic("orders", 8).await?;
+/// for queue in admin.route("orders").await?.subscribe {
+///     println!("{queue:?} ends at {}", admin.max_offset(&queue).await?);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Connections close when the last clone is dropped.
+#[derive(Clone)]
+pub struct Admin {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    instance: Arc<Instance>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.instance.stop();
+    }
+}
+
+impl Admin {
+    /// An admin client that finds its brokers through these name servers: `"host:port;host:port"` or a
+    /// [`ClientConfig`].
+    ///
+    /// # Errors
+    /// [`ClientError::InvalidConfig`] and [`ClientError::NoNameServer`].
+    #[expect(
+        clippy::unused_async,
+        reason = "starting needs a runtime, which the caller shows by awaiting"
+    )]
+    pub async fn start(config: impl Into<ClientConfig>) -> Result<Self, ClientError> {
+        let (instance, _inbox) = Instance::start(config.into(), None)?;
+        Ok(Self {
+            inner: Arc::new(Inner { instance }),
+        })
+    }
+
+    /// Creates a topic with so many queues, to read and to write, on every master of every cluster; changes
+    /// the number of queues where the topic exists. Name servers know of it within moments.
+    ///
+    /// # Errors
+    /// The first broker's refusal, for instance code 29 for an impossible name;
+    /// [`ClientError::NoRoute`] when no broker is registered.
+    pub async fn create_topic(&self, topic: &str, queues: u32) -> Result<(), ClientError> {
+        validate::topic(topic)?;
+        let masters = self.masters().await?;
+        if masters.is_empty() {
+            return Err(ClientError::NoRoute {
+                topic: topic.to_owned(),
+            });
+        }
+        for master in masters {
+            self.create_topic_on(&master, topic, queues).await?;
+        }
+        Ok(())
+    }
+
+    /// As [`Admin::create_topic`], on the broker at `address` only.
+    ///
+    /// # Errors
+    /// The broker's refusal, or what kept it from answering.
+    pub async fn create_topic_on(
+        &self,
+        address: &str,
+        topic: &str,
+        queues: u32,
+    ) -> Result<(), ClientError> {
+        let queues = i32::try_from(queues).unwrap_or(i32::MAX);
+        let header = CreateTopicRequestHeader {
+            topic: topic.to_owned(),
+            default_topic: Some("TBW102".to_owned()),
+            read_queue_nums: queues,
+            write_queue_nums: queues,
+            perm: PERM_READ_WRITE,
+            topic_filter_type: Some("SINGLE_TAG".to_owned()),
+            topic_sys_flag: Some(0),
+            order: Some(false),
+            ..CreateTopicRequestHeader::default()
+        };
+        let command = Command::request(request_code::UPDATE_AND_CREATE_TOPIC).with(&header);
+        self.ask(address, command, Bytes::new()).await.map(|_| ())
+    }
+
+    /// Deletes a topic on every master, and its route on every name server.
+    ///
+    /// # Errors
+    /// The first refusal, or what kept a server from answering.
+    pub async fn delete_topic(&self, topic: &str) -> Result<(), ClientError> {
+        for master in self.masters().await? {
+            let header = DeleteTopicRequestHeader {
+                topic: Some(topic.to_owned()),
+            };
+            let command = Command::request(request_code::DELETE_TOPIC_IN_BROKER).with(&header);
+            self.ask(&master, command, Bytes::new()).await?;
+        }
+        for name_server in self.instance().routes.name_server_addresses() {
+            let header = DeleteTopicFromNamesrvRequestHeader {
+                topic: topic.to_owned(),
+                cluster_name: None,
+            };
+            let command = Command::request(request_code::DELETE_TOPIC_IN_NAMESRV).with(&header);
+            self.ask(name_server, command, Bytes::new()).await?;
+        }
+        Ok(())
+    }
+
+    /// Creates or changes a consumer group on every master.
+    ///
+    /// # Errors
+    /// The first refusal, or what kept a broker from answering.
+    pub async fn create_group(&self, config: &SubscriptionGroupConfig) -> Result<(), ClientError> {
+        for master in self.masters().await? {
+            let command = Command::request(request_code::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP);
+            self.ask(&master, command, Bytes::from(config.encode()))
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// The queues of a topic and their brokers, as the name server has them now.
+    ///
+    /// # Errors
+    /// [`ClientError::NoRoute`] when it knows no such topic.
+    pub async fn route(&self, topic: &str) -> Result<TopicRoute, ClientError> {
+        let route = self.instance().routes.refresh(topic).await?;
+        Ok(TopicRoute::clone(&route))
+    }
+
+    /// The same as it stands on the wire.
+    ///
+    /// # Errors
+    /// As [`Admin::route`], with the name server's code.
+    pub async fn route_data(&self, topic: &str) -> Result<TopicRouteData, ClientError> {
+        self.instance().routes.fetch(topic).await
+    }
+
+    /// All brokers and clusters.
+    ///
+    /// # Errors
+    /// What kept the name servers from answering.
+    pub async fn cluster_info(&self) -> Result<ClusterInfo, ClientError> {
+        let command = Command::request(request_code::GET_BROKER_CLUSTER_INFO);
+        let (address, body) = self.instance().routes.ask(command).await?;
+        readable(&address, ClusterInfo::decode(&body))
+    }
+
+    /// The names of all topics.
+    ///
+    /// # Errors
+    /// What kept the name servers from answering.
+    pub async fn topics(&self) -> Result<Vec<String>, ClientError> {
+        let command = Command::request(request_code::GET_ALL_TOPIC_LIST_FROM_NAMESERVER);
+        let (address, body) = self.instance().routes.ask(command).await?;
+        Ok(readable(&address, TopicList::decode(&body))?.topic_list)
+    }
+
+    /// First and next offset of each queue of a topic.
+    ///
+    /// # Errors
+    /// [`ClientError::NoRoute`]; a broker's refusal, or what kept it from answering.
+    pub async fn topic_stats(&self, topic: &str) -> Result<TopicStatsTable, ClientError> {
+        let mut all = TopicStatsTable::default();
+        for address in self.masters_of(topic).await? {
+            let header = GetTopicStatsInfoRequestHeader {
+                topic: topic.to_owned(),
+            };
+            let command = Command::request(request_code::GET_TOPIC_STATS_INFO).with(&header);
+            let body = self.ask(&address, command, Bytes::new()).await?;
+            let stats = readable(&address, TopicStatsTable::decode(&body))?;
+            all.offset_table.extend(stats.offset_table);
+            all.topic_put_tps += stats.topic_put_tps;
+        }
+        Ok(all)
+    }
+
+    /// The offset the next message of a queue will get.
+    ///
+    /// # Errors
+    /// [`ClientError::NoBroker`]; what kept the broker from answering.
+    pub async fn max_offset(&self, queue: &MessageQueue) -> Result<i64, ClientError> {
+        self.know(&queue.topic).await?;
+        broker::max_offset(self.instance(), queue).await
+    }
+
+    /// The first offset a queue still has.
+    ///
+    /// # Errors
+    /// As [`Admin::max_offset`].
+    pub async fn min_offset(&self, queue: &MessageQueue) -> Result<i64, ClientError> {
+        let address = self.master_of(queue).await?;
+        let header = GetMinOffsetRequestHeader {
+            topic: queue.topic.clone(),
+            queue_id: queue.queue_id,
+        };
+        let command = Command::request(request_code::GET_MIN_OFFSET).with(&header);
+        let found: OffsetResponseHeader = self.instance().ask_header(&address, command).await?;
+        Ok(found.offset)
+    }
+
+    /// The first offset of a queue stored at `timestamp` (ms since the epoch) or later.
+    ///
+    /// # Errors
+    /// As [`Admin::max_offset`].
+    pub async fn search_offset(
+        &self,
+        queue: &MessageQueue,
+        timestamp: i64,
+    ) -> Result<i64, ClientError> {
+        self.know(&queue.topic).await?;
+        broker::search_offset(self.instance(), queue, timestamp).await
+    }
+
+    /// When the first message a queue still has was stored, in ms since the epoch; `None` when it is empty.
+    ///
+    /// # Errors
+    /// As [`Admin::max_offset`].
+    pub async fn earliest_store_time(
+        &self,
+        queue: &MessageQueue,
+    ) -> Result<Option<i64>, ClientError> {
+        let address = self.master_of(queue).await?;
+        let header = GetEarliestMsgStoretimeRequestHeader {
+            topic: queue.topic.clone(),
+            queue_id: queue.queue_id,
+        };
+        let command = Command::request(request_code::GET_EARLIEST_MSG_STORETIME).with(&header);
+        let found: GetEarliestMsgStoretimeResponseHeader =
+            self.instance().ask_header(&address, command).await?;
+        Ok(Some(found.timestamp).filter(|timestamp| *timestamp >= 0))
+    }
+
+    /// The offset the broker keeps for a group on a queue; `None` when there is none.
+    ///
+    /// # Errors
+    /// As [`Admin::max_offset`].
+    pub async fn consumer_offset(
+        &self,
+        group: &str,
+        queue: &MessageQueue,
+    ) -> Result<Option<i64>, ClientError> {
+        self.know(&queue.topic).await?;
+        broker::query_offset(self.instance(), group, queue).await
+    }
+
+    /// Sets the offset of a group on a queue. Members that are at work overwrite it with theirs.
+    ///
+    /// # Errors
+    /// The broker's refusal (26: no such group); otherwise as [`Admin::max_offset`].
+    pub async fn update_consumer_offset(
+        &self,
+        group: &str,
+        queue: &MessageQueue,
+        offset: i64,
+    ) -> Result<(), ClientError> {
+        self.know(&queue.topic).await?;
+        broker::update_offset(self.instance(), group, queue, offset, Report::Confirmed).await
+    }
+
+    /// The client ids of a group's members, as the brokers of `topic` know them, sorted. None is no error.
+    ///
+    /// # Errors
+    /// [`ClientError::NoRoute`]; what kept a broker from answering.
+    pub async fn consumer_ids(&self, group: &str, topic: &str) -> Result<Vec<String>, ClientError> {
+        let mut all = std::collections::BTreeSet::new();
+        for address in self.masters_of(topic).await? {
+            let header = GetConsumerListByGroupRequestHeader {
+                consumer_group: group.to_owned(),
+            };
+            let command = Command::request(request_code::GET_CONSUMER_LIST_BY_GROUP).with(&header);
+            match self.ask(&address, command, Bytes::new()).await {
+                Ok(body) => {
+                    let list = common::wire::body::ConsumerListByGroupResponseBody::decode(&body);
+                    all.extend(readable(&address, list)?.consumer_id_list);
+                }
+                // How brokers say that there are none.
+                Err(error) if error.is_response(response_code::SYSTEM_ERROR) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(all.into_iter().collect())
+    }
+
+    /// Members and subscriptions of a group, from the broker at `address`.
+    ///
+    /// # Errors
+    /// The broker's refusal (206: nobody online), or what kept it from answering.
+    pub async fn consumer_connections(
+        &self,
+        address: &str,
+        group: &str,
+    ) -> Result<ConsumerConnection, ClientError> {
+        let header = GetConsumerConnectionListRequestHeader {
+            consumer_group: group.to_owned(),
+        };
+        let command = Command::request(request_code::GET_CONSUMER_CONNECTION_LIST).with(&header);
+        let body = self.ask(address, command, Bytes::new()).await?;
+        readable(address, ConsumerConnection::decode(&body))
+    }
+
+    /// How far a group is on the queues of a topic, from all its brokers.
+    ///
+    /// # Errors
+    /// [`ClientError::NoRoute`]; a broker's refusal, or what kept it from answering.
+    pub async fn consume_stats(
+        &self,
+        group: &str,
+        topic: &str,
+    ) -> Result<ConsumeStats, ClientError> {
+        let mut all = ConsumeStats::default();
+        for address in self.masters_of(topic).await? {
+            let mut command = Command::request(request_code::GET_CONSUME_STATS);
+            command.fields.push("consumerGroup", group);
+            command.fields.push("topic", topic);
+            let body = self.ask(&address, command, Bytes::new()).await?;
+            let stats = readable(&address, ConsumeStats::decode(&body))?;
+            all.offset_table.extend(stats.offset_table);
+            all.consume_tps += stats.consume_tps;
+        }
+        Ok(all)
+    }
+
+    /// The message with this offset id ([`SendResult::offset_msg_id`](crate::SendResult::offset_msg_id)), from
+    /// the broker the id names.
+    ///
+    /// # Errors
+    /// [`ClientError::IllegalMessage`] for what is no such id; the broker's refusal when it has no such
+    /// message.
+    pub async fn view_message(&self, offset_msg_id: &str) -> Result<MessageExt, ClientError> {
+        let (broker, offset) = message_id::parse_offset_id(offset_msg_id).map_err(|error| {
+            ClientError::IllegalMessage {
+                reason: error.to_string(),
+            }
+        })?;
+        let address = broker.to_string();
+        let header = ViewMessageRequestHeader {
+            offset: offset.to_wire(),
+            topic: None,
+        };
+        let command = Command::request(request_code::VIEW_MESSAGE_BY_ID).with(&header);
+        let body = self.ask(&address, command, Bytes::new()).await?;
+        // A record does not say its broker's name, and asking for it would need the route.
+        let messages =
+            MessageExt::read_all(&body, "").map_err(|error| unreadable_body(&address, &error))?;
+        let none = || ClientError::AnswerBody {
+            address,
+            reason: "no message".to_owned(),
+        };
+        messages.into_iter().next().ok_or_else(none)
+    }
+
+    /// Sends any request to the server at `address`; answers the body of a success.
+    ///
+    /// # Errors
+    /// The server's refusal, or what kept it from answering.
+    pub async fn ask(
+        &self,
+        address: &str,
+        command: Command,
+        body: Bytes,
+    ) -> Result<Bytes, ClientError> {
+        let timeout = self.instance().config.request_timeout;
+        let answer = self
+            .instance()
+            .call(address, command, body, timeout)
+            .await?;
+        if answer.command.code != response_code::SUCCESS {
+            return Err(refused(address, answer.command));
+        }
+        Ok(answer.body)
+    }
+
+    /// Addresses of all masters of all clusters.
+    ///
+    /// # Errors
+    /// What kept the name servers from answering.
+    pub async fn masters(&self) -> Result<Vec<String>, ClientError> {
+        let info = self.cluster_info().await?;
+        let brokers = info.broker_addr_table.into_values();
+        Ok(brokers
+            .filter_map(|mut broker| broker.broker_addrs.remove(&crate::MASTER_ID))
+            .collect())
+    }
+
+    fn instance(&self) -> &Instance {
+        &self.inner.instance
+    }
+
+    /// Makes sure that the brokers of `topic` are known.
+    async fn know(&self, topic: &str) -> Result<Arc<TopicRoute>, ClientError> {
+        self.instance().routes.get(topic).await
+    }
+
+    async fn master_of(&self, queue: &MessageQueue) -> Result<String, ClientError> {
+        self.know(&queue.topic).await?;
+        self.instance().master(&queue.broker_name)
+    }
+
+    async fn masters_of(&self, topic: &str) -> Result<Vec<String>, ClientError> {
+        let route = self.know(topic).await?;
+        let masters = route
+            .brokers
+            .values()
+            .filter_map(|ids| ids.get(&crate::MASTER_ID));
+        Ok(masters.cloned().collect())
+    }
+}
+
+fn readable<T>(address: &str, body: Result<T, JsonError>) -> Result<T, ClientError> {
+    body.map_err(|error| unreadable_body(address, &error))
+}
