@@ -3,7 +3,7 @@
 //!
 //! `cargo run -p client --example quickstart -- --namesrv 127.0.0.1:9876 --topic quickstart --count 100`
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::error::Error;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 /// How long the last message may take to arrive. Members of an earlier run that were killed keep their queues
 /// until brokers forget them.
-const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(60);
+const ARRIVAL_TIMEOUT: Duration = Duration::from_mins(1);
 /// Messages that wait to be counted.
 const UNCOUNTED: usize = 1024;
 /// Sends under way at the same time.
@@ -90,16 +90,16 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let started = Instant::now();
     let (mut again, mut older, mut altered) = (0, 0, 0);
-    let mut seen = HashMap::new();
+    let mut seen = HashSet::new();
     while !missing.is_empty() {
         let next = tokio::time::timeout_at(started + ARRIVAL_TIMEOUT, arrivals.recv()).await;
         let Ok(Some((id, body))) = next else { break };
         match missing.remove(&id) {
             Some(sent) if body == sent => {
-                seen.insert(id, ());
+                seen.insert(id);
             }
             Some(_) => altered += 1,
-            None if seen.contains_key(&id) => again += 1,
+            None if seen.contains(&id) => again += 1,
             None => older += 1,
         }
     }

@@ -8,6 +8,7 @@ use common::clock::{Clock, SystemClock};
 use common::message::message_id::UniqueIds;
 use common::transport::{
     ClientConfig as TransportConfig, Connection, PeerRequests, RemotingClient, Response,
+    TransportError,
 };
 use common::wire::body::HeartbeatData;
 use common::wire::header::UnregisterClientRequestHeader;
@@ -40,6 +41,7 @@ pub(crate) struct PeerRequest {
 #[derive(Debug)]
 struct Inbox {
     requests: mpsc::Sender<PeerRequest>,
+    beat_now: Arc<Notify>,
 }
 
 impl PeerRequests for Inbox {
@@ -65,6 +67,12 @@ impl PeerRequests for Inbox {
             )),
         }
     }
+
+    /// A broker forgets a consumer whose connection ends, and the others share its queues: it has to hear of
+    /// this client again at once, not with the next heartbeat in turn.
+    fn disconnected(&self, _: &str) {
+        self.beat_now.notify_one();
+    }
 }
 
 /// Codes a consumer's task answers.
@@ -88,7 +96,7 @@ pub(crate) struct Instance {
     remoting: RemotingClient,
     ids: UniqueIds,
     heartbeat: RwLock<HeartbeatData>,
-    beat_now: Notify,
+    beat_now: Arc<Notify>,
     tasks: Mutex<Vec<AbortHandle>>,
     stopped: watch::Sender<bool>,
 }
@@ -98,7 +106,7 @@ impl Instance {
     /// brokers ask of the client.
     ///
     /// `fixed_name`: the instance name when the configuration has none and a made-up one will not do.
-    pub(crate) fn start(
+    pub(crate) async fn start(
         config: ClientConfig,
         fixed_name: Option<&str>,
     ) -> Result<(Arc<Self>, mpsc::Receiver<PeerRequest>), ClientError> {
@@ -109,14 +117,24 @@ impl Instance {
             (None, Some(name)) => name.to_owned(),
             (None, None) => unique_instance_name(clock.now().0),
         };
-        let ip = config.own_ip();
+        // Looking up a name may block.
+        let asking = config.clone();
+        let ip = tokio::task::spawn_blocking(move || asking.own_ip()).await;
+        let ip = ip.map_err(|_| ClientError::Stopped)?;
         let client_id = format!("{ip}@{name}");
+        let beat_now = Arc::new(Notify::new());
         let (requests, inbox) = mpsc::channel(PEER_REQUESTS_WAITING);
         let transport = TransportConfig {
             connect_timeout: config.connect_timeout,
             ..TransportConfig::default()
         };
-        let remoting = RemotingClient::new(transport, Arc::new(Inbox { requests }));
+        let remoting = RemotingClient::new(
+            transport,
+            Arc::new(Inbox {
+                requests,
+                beat_now: Arc::clone(&beat_now),
+            }),
+        );
         let first = usize::from(rand::random::<u16>());
         let name_servers = NameServers::new(config.name_servers.clone(), first);
         let routes = RouteCache::new(remoting.clone(), name_servers, config.request_timeout);
@@ -133,7 +151,7 @@ impl Instance {
             remoting,
             ids: UniqueIds::new(ip, std::process::id(), rand::random()),
             heartbeat: RwLock::new(heartbeat),
-            beat_now: Notify::new(),
+            beat_now,
             tasks: Mutex::default(),
             stopped,
         });
@@ -143,7 +161,9 @@ impl Instance {
         });
         instance.spawn({
             let instance = Arc::clone(&instance);
-            async move { instance.beat().await }
+            // Subscribed before anything can change.
+            let routes = instance.routes.changes();
+            async move { instance.beat(routes).await }
         });
         Ok((instance, inbox))
     }
@@ -274,7 +294,13 @@ impl Instance {
                         let error = refused(&address, answer.command);
                         tracing::warn!(%error, "heartbeat refused");
                     }
-                    Err(error) => tracing::warn!(%error, "heartbeat failed"),
+                    Err(error) => {
+                        tracing::warn!(%error, "heartbeat failed");
+                        if matches!(error, TransportError::Timeout { .. }) {
+                            // A peer that vanished without a word would hold the connection for minutes.
+                            remoting.close_connection(&address).await;
+                        }
+                    }
                 }
             });
         }
@@ -320,8 +346,7 @@ impl Instance {
         }
     }
 
-    async fn beat(&self) {
-        let mut routes = self.routes.changes();
+    async fn beat(&self, mut routes: watch::Receiver<u64>) {
         loop {
             tokio::select! {
                 () = tokio::time::sleep(self.config.heartbeat_interval) => {}

@@ -1,4 +1,9 @@
 //! The push consumer against a cluster that does as it is told.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test says what is wrong by stopping there"
+)]
 
 mod fake;
 
@@ -614,5 +619,23 @@ async fn a_broker_that_forgot_the_group_is_told_again() {
     fill(&fake, "broker-a", 0, 0..1);
     assert_eq!(next(&mut bodies).await, "m0");
     assert!(fake.seen(request_code::HEART_BEAT).len() > before);
+    consumer.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_broken_connection_is_followed_by_a_heartbeat_at_once() {
+    let fake = Fake::start(&["broker-a"]).await;
+    fake.create_topic("T", 1);
+    let (builder, mut bodies) = collect(builder(&fake));
+    let consumer = builder.start().await.unwrap();
+    for connection in fake.connections("g") {
+        connection.close();
+    }
+    fake.until("it is gone and back", |fake| {
+        fake.seen(request_code::HEART_BEAT).len() >= 2 && fake.members("g").len() == 1
+    })
+    .await;
+    fill(&fake, "broker-a", 0, 0..1);
+    assert_eq!(next(&mut bodies).await, "m0");
     consumer.shutdown().await;
 }

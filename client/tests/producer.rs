@@ -1,4 +1,9 @@
 //! The producer against a cluster that does as it is told.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test says what is wrong by stopping there"
+)]
 
 mod fake;
 

@@ -100,7 +100,9 @@ pub enum NameError {
     #[error("The specified topic is blank.")]
     TopicBlank,
     /// A character that no name may have.
-    #[error("The specified topic: {topic}, contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$")]
+    #[error(
+        "The specified topic: {topic}, contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$"
+    )]
     TopicCharacters {
         /// The name.
         topic: String,
@@ -123,7 +125,9 @@ pub enum NameError {
     #[error("The specified group is blank.")]
     GroupBlank,
     /// A character that no name may have.
-    #[error("The specified group: {group}, contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$")]
+    #[error(
+        "The specified group: {group}, contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$"
+    )]
     GroupCharacters {
         /// The name.
         group: String,
@@ -268,7 +272,8 @@ fn is_blank(name: &str) -> bool {
 }
 
 fn is_legal(name: &str) -> bool {
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'%' | b'|' | b'-' | b'_');
+    let legal =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'%' | b'|' | b'-' | b'_');
     !name.is_empty() && name.bytes().all(legal)
 }
 

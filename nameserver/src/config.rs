@@ -43,8 +43,6 @@ config! {
         pub wait_seconds_for_service: i32 = "waitSecondsForService", 45;
         /// Milliseconds between two searches for brokers that have been silent for too long.
         pub scan_not_active_broker_interval: u64 = "scanNotActiveBrokerInterval", 5_000, in 100..=3_600_000;
-        /// How many brokers may wait to be unregistered; more are refused.
-        pub un_register_broker_queue_capacity: u32 = "unRegisterBrokerQueueCapacity", 3_000, in 1..=1_000_000;
         /// Seconds after which a connection that was silent both ways is closed.
         pub server_channel_max_idle_time_seconds: u32 = "serverChannelMaxIdleTimeSeconds", 120, in 1..=86_400;
     }
@@ -125,6 +123,10 @@ impl Config for NameserverConfig {
         Ignored {
             reason: "there is no installation directory: nothing is read from it",
             keys: &["rocketmqHome"],
+        },
+        Ignored {
+            reason: "a broker is unregistered before it is answered, without a queue",
+            keys: &["unRegisterBrokerQueueCapacity"],
         },
         Ignored {
             reason: "answers come from one route table, whatever the environment",

@@ -16,8 +16,8 @@ use super::listener::{ConsumeStatus, Messages};
 use super::push::Shared;
 use crate::error::ClientError;
 use crate::message::Message;
-use crate::names::retry_topic;
-use crate::producer::{Outgoing, SendResult, Sender};
+use crate::names::{AUTO_CREATE_TOPIC, retry_topic};
+use crate::producer::{COMPRESS_FROM, Outgoing, SendResult, Sender};
 use crate::route_cache::Template;
 use crate::{MessageExt, MessageQueue};
 
@@ -27,6 +27,10 @@ const LOCAL_REDELIVERY: Duration = Duration::from_secs(5);
 const DEFAULT_MAX_RECONSUME_TIMES: i32 = 16;
 /// Delay level of the first redelivery.
 const FIRST_DELAY_LEVEL: i32 = 3;
+/// Overdue messages looked at per queue and round.
+const OVERDUE_PER_QUEUE: usize = 16;
+/// Group under which consumers send.
+const INNER_PRODUCER_GROUP: &str = "CLIENT_INNER_PRODUCER";
 /// Properties that describe the old copy of a message, not the one sent to the retry topic.
 const NOT_RESENT: [&str; 6] = [
     DELAY,
@@ -234,15 +238,6 @@ impl Shared {
         }
     }
 }
-
-/// Overdue messages looked at per queue and round.
-const OVERDUE_PER_QUEUE: usize = 16;
-/// Size from which resent bodies are compressed, as producers do.
-const COMPRESS_FROM: usize = 4096;
-/// Topic whose brokers create topics on first use.
-const AUTO_CREATE_TOPIC: &str = "TBW102";
-/// Group under which consumers send.
-const INNER_PRODUCER_GROUP: &str = "CLIENT_INNER_PRODUCER";
 
 /// The message that goes to the retry topic in place of `message`.
 fn retry_copy(group: &str, message: &MessageExt, delay_level: i32, most: i32) -> Message {

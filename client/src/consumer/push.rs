@@ -113,7 +113,7 @@ impl PushConsumer {
     ) -> Result<Self, ClientError> {
         let clustering = settings.message_model == MessageModel::Clustering;
         let (instance, inbox) =
-            Instance::start(config, (!clustering).then_some(BROADCAST_INSTANCE))?;
+            Instance::start(config, (!clustering).then_some(BROADCAST_INSTANCE)).await?;
         let shared = Shared::new(instance, settings, listener);
         // From here on dropping it stops what was started.
         let consumer = Self {
@@ -139,10 +139,12 @@ impl PushConsumer {
         shared
             .instance
             .spawn(requests::serve(Arc::clone(shared), inbox));
+        // Subscribed before looking: what changes meanwhile is looked at again.
+        let routes = shared.instance.routes.changes();
         let next_look = shared.rebalance().await;
         shared
             .instance
-            .spawn(Arc::clone(shared).keep_balanced(next_look));
+            .spawn(Arc::clone(shared).keep_balanced(next_look, routes));
         shared.instance.spawn(Arc::clone(shared).keep_reporting());
         shared
             .instance

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::assigned::Assigned;
 use super::broker::{self, Report};
 use super::pull;
@@ -41,8 +43,11 @@ fn change(read: &BTreeSet<MessageQueue>, wanted: &BTreeSet<MessageQueue>) -> Cha
 
 impl Shared {
     /// Keeps the assignment right until the consumer stops.
-    pub(super) async fn keep_balanced(self: Arc<Self>, mut wait: Duration) {
-        let mut routes = self.instance.routes.changes();
+    pub(super) async fn keep_balanced(
+        self: Arc<Self>,
+        mut wait: Duration,
+        mut routes: watch::Receiver<u64>,
+    ) {
         loop {
             tokio::time::sleep(SPACING).await;
             tokio::select! {

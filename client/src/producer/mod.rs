@@ -1,5 +1,6 @@
 //! Sending messages.
 
+mod builder;
 mod choose;
 mod outgoing;
 mod pending;
@@ -14,137 +15,20 @@ use common::wire::body::ProducerData;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use builder::Settings;
+
 use crate::MessageQueue;
 use crate::config::ClientConfig;
 use crate::error::ClientError;
 use crate::instance::Instance;
 use crate::message::Message;
 use crate::route::TopicRoute;
-use crate::route_cache::Template;
 use crate::validate;
 
-pub(crate) use outgoing::{Outgoing, Sender};
+pub use builder::ProducerBuilder;
+pub(crate) use outgoing::{COMPRESS_FROM, Outgoing, Sender};
 pub use pending::PendingSend;
 pub use result::{SendResult, SendStatus};
-
-/// Topic whose brokers create topics on first use.
-const AUTO_CREATE_TOPIC: &str = "TBW102";
-
-/// What a producer does when nothing else is said: the values of RocketMQ's own clients.
-#[derive(Debug, Clone)]
-struct Settings {
-    group: String,
-    send_timeout: Duration,
-    retry_times: usize,
-    retry_another_broker_when_not_store_ok: bool,
-    compress_from: usize,
-    max_message_size: usize,
-    max_async_in_flight: usize,
-    template: Template,
-}
-
-/// Prepares a [`Producer`].
-#[derive(Debug, Clone)]
-pub struct ProducerBuilder {
-    config: ClientConfig,
-    settings: Settings,
-}
-
-impl ProducerBuilder {
-    /// Time for a send, all attempts together. Default 3 s.
-    #[must_use]
-    pub fn send_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.send_timeout = timeout;
-        self
-    }
-
-    /// Further attempts after the first one failed, on another broker if there is one. Default 2.
-    #[must_use]
-    pub fn retry_times(mut self, times: usize) -> Self {
-        self.settings.retry_times = times;
-        self
-    }
-
-    /// Whether a message that was stored less safely than asked for is sent to another broker as well, which
-    /// makes it a duplicate. Default false.
-    #[must_use]
-    pub fn retry_another_broker_when_not_store_ok(mut self, retry: bool) -> Self {
-        self.settings.retry_another_broker_when_not_store_ok = retry;
-        self
-    }
-
-    /// Bodies of this many bytes or more are compressed (zlib). Default 4096.
-    #[must_use]
-    pub fn compress_from(mut self, bytes: usize) -> Self {
-        self.settings.compress_from = bytes;
-        self
-    }
-
-    /// Largest body, and largest batch, in bytes. Default 4 MiB, which is also the broker's default.
-    #[must_use]
-    pub fn max_message_size(mut self, bytes: usize) -> Self {
-        self.settings.max_message_size = bytes;
-        self
-    }
-
-    /// How many [`Producer::send_async`] may be under way; more fail at once. Default 10,000.
-    #[must_use]
-    pub fn max_async_in_flight(mut self, sends: usize) -> Self {
-        self.settings.max_async_in_flight = sends.min(Semaphore::MAX_PERMITS);
-        self
-    }
-
-    /// Queues per broker of topics that this producer's sends create. Default 4.
-    #[must_use]
-    pub fn default_topic_queue_nums(mut self, queues: i32) -> Self {
-        self.settings.template.queues = queues;
-        self
-    }
-
-    /// Topic whose settings topics created by sending take over. Default `TBW102`.
-    #[must_use]
-    pub fn create_topic_key(mut self, topic: impl Into<String>) -> Self {
-        self.settings.template.topic = topic.into();
-        self
-    }
-
-    /// Starts the producer. Name servers and brokers are asked on the first send only.
-    ///
-    /// # Errors
-    /// [`ClientError::InvalidConfig`] and [`ClientError::NoNameServer`].
-    #[expect(
-        clippy::unused_async,
-        reason = "starting needs a runtime, which the caller shows by awaiting"
-    )]
-    pub async fn start(self) -> Result<Producer, ClientError> {
-        let Self { config, settings } = self;
-        validate::group("producer group", &settings.group)?;
-        if settings.template.queues < 1 {
-            return Err(ClientError::InvalidConfig {
-                what: "default topic queue nums",
-                reason: "must be at least 1".to_owned(),
-            });
-        }
-        let (instance, _inbox) = Instance::start(config, None)?;
-        instance.set_heartbeat(|data| {
-            data.producer_data_set = vec![ProducerData {
-                group_name: settings.group.clone(),
-            }];
-        });
-        let in_flight = Arc::new(Semaphore::new(settings.max_async_in_flight));
-        // Producers that start together shall not all begin with the same queue.
-        let round = AtomicU32::new(rand::random());
-        let inner = Inner {
-            instance,
-            settings,
-            round,
-            in_flight,
-        };
-        Ok(Producer {
-            inner: Arc::new(inner),
-        })
-    }
-}
 
 /// Sends messages. Clones share everything; use one per group for the life of the process.
 ///
@@ -189,24 +73,28 @@ impl Producer {
     /// A producer of `group` that finds its brokers through these name servers: `"host:port;host:port"` or a
     /// [`ClientConfig`].
     pub fn builder(group: impl Into<String>, config: impl Into<ClientConfig>) -> ProducerBuilder {
-        let template = Template {
-            topic: AUTO_CREATE_TOPIC.to_owned(),
-            queues: 4,
-        };
-        let settings = Settings {
-            group: group.into(),
-            send_timeout: Duration::from_secs(3),
-            retry_times: 2,
-            retry_another_broker_when_not_store_ok: false,
-            compress_from: 4096,
-            max_message_size: 4 << 20,
-            max_async_in_flight: 10_000,
-            template,
-        };
-        ProducerBuilder {
-            config: config.into(),
+        ProducerBuilder::new(group.into(), config.into())
+    }
+
+    async fn start(config: ClientConfig, settings: Settings) -> Result<Self, ClientError> {
+        let (instance, _inbox) = Instance::start(config, None).await?;
+        instance.set_heartbeat(|data| {
+            data.producer_data_set = vec![ProducerData {
+                group_name: settings.group.clone(),
+            }];
+        });
+        let in_flight = Arc::new(Semaphore::new(settings.max_async_in_flight));
+        // Producers that start together shall not all begin with the same queue.
+        let round = AtomicU32::new(rand::random());
+        let inner = Inner {
+            instance,
             settings,
-        }
+            round,
+            in_flight,
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
     }
 
     /// Sends a message and waits until a broker has stored it.

@@ -12,6 +12,8 @@ use crate::error::ClientError;
 use crate::message::Message;
 use crate::names::RETRY_TOPIC_PREFIX;
 
+/// Size in bytes from which bodies are compressed.
+pub(crate) const COMPRESS_FROM: usize = 4096;
 /// zlib level of compressed bodies, that of RocketMQ's own clients.
 const COMPRESSION_LEVEL: u32 = 5;
 /// Compression type of the sys flag: zlib.

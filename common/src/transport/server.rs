@@ -32,6 +32,8 @@ pub struct Server {
     local: SocketAddr,
     connections: Arc<Connections>,
     stop: watch::Sender<bool>,
+    /// Connections outlive the accept loop; their threads have to as well.
+    _threads: IoThreads,
 }
 
 #[derive(Default)]
@@ -99,6 +101,7 @@ impl Listener {
             local: self.local,
             connections,
             stop,
+            _threads: threads.clone(),
         }
     }
 }

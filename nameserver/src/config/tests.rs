@@ -33,7 +33,6 @@ fn defaults_are_those_of_the_reference() {
         "deleteTopicWithBrokerRegistration=false",
         "scanNotActiveBrokerInterval=5000",
         "returnOrderTopicConfigToBroker=true",
-        "unRegisterBrokerQueueCapacity=3000",
         "configBlackList=configBlackList;configStorePath;kvConfigPath",
     ] {
         assert!(text.lines().any(|l| l == line), "{line} in\n{text}");

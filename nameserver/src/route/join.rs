@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use common::wire::body::{BrokerData, BrokerMemberGroup, ClusterInfo, TopicRouteData};
 
-use super::table::{BrokerAddress, MASTER_ID, PERM_WRITE, RouteTable, Settings};
+use super::broker::{BrokerAddress, Settings};
+use super::table::{MASTER_ID, PERM_WRITE, RouteTable};
 
 /// Topics brokers talk to each other over; an acting master is never presented for them.
 const SYNC_BROKER_MEMBER_PREFIX: &str = "rmq_sys_SYNC_BROKER_MEMBER_";

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::table::{BrokerAddress, LiveBroker, RouteTable};
+use super::broker::{BrokerAddress, LiveBroker};
+use super::table::RouteTable;
 
 /// Flag of a topic that belongs to a unit.
 const FLAG_UNIT: i32 = 1;

@@ -3,14 +3,16 @@
 //! All of it is one [`RouteTable`], because a route is a join over all of its maps: they change together. The table is
 //! pure; time and connection ids are passed in, and what has to be told to others comes back as a value.
 
+mod broker;
 mod join;
 mod lists;
 mod registration;
 mod table;
 
+pub use broker::{
+    BrokerAddress, ConnectionId, LiveBroker, Lost, MinBrokerIdChange, Registered, Registration,
+    Settings, SingleTopicFirst, Unregistration,
+};
 pub use join::Zone;
 pub use registration::read_body;
-pub use table::{
-    BrokerAddress, ConnectionId, LiveBroker, Lost, MinBrokerIdChange, Registered, Registration,
-    RouteTable, Settings, SingleTopicFirst, Unregistration,
-};
+pub use table::RouteTable;

@@ -287,6 +287,31 @@ mod tests {
         ));
     }
 
+    /// What Apache RocketMQ 5.5.0 registers when it starts with defaults, and the checksum it sends with it.
+    const REFERENCE_BODY: &[u8] = include_bytes!("../../golden/register_broker.json");
+    const REFERENCE_CRC: i32 = 993_984_397;
+
+    #[test]
+    fn the_registration_of_the_reference_is_read_without_loss() {
+        let crc = Some(REFERENCE_CRC);
+        let (topics, filters) = read_body(REFERENCE_BODY, 513, false, crc).unwrap();
+        let benchmark = &topics.topic_config_table["BenchmarkTest"];
+        assert_eq!((benchmark.read_queue_nums, benchmark.perm), (1024, 6));
+        let body = RegisterBrokerBody {
+            filter_server_list: filters.unwrap(),
+            topic_config_serialize_wrapper: topics,
+        };
+        let read: serde_json::Value = serde_json::from_slice(&body.encode_standard()).unwrap();
+        let sent: serde_json::Value = serde_json::from_slice(REFERENCE_BODY).unwrap();
+        assert_eq!(read, sent);
+        for end in 1..REFERENCE_BODY.len() {
+            assert!(
+                read_body(&REFERENCE_BODY[..end], 513, false, None).is_err(),
+                "{end}"
+            );
+        }
+    }
+
     #[test]
     fn an_ancient_broker_sends_the_bare_table() {
         let body = br#"{"dataVersion":{"counter":1},"topicConfigTable":{"t":{"topicName":"t"}}}"#;

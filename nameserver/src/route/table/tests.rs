@@ -1,3 +1,5 @@
+use common::wire::body::TopicConfigSerializeWrapper;
+
 use super::super::Zone;
 use super::*;
 

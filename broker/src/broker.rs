@@ -1,0 +1,242 @@
+//! What is connected to what: builds every part in the order of its needs and takes it down in the other order.
+
+use crate::client::Clients;
+use crate::config::BrokerConfig;
+use crate::dispatch::{BrokerService, Handlers, Port};
+use crate::handler::client::ClientHandler;
+use crate::handler::group::GroupHandler;
+use crate::handler::lock::LockHandler;
+use crate::handler::offset::OffsetHandler;
+use crate::handler::pull::{HeldPulls, PullHandler, PullTables};
+use crate::handler::send::{SendHandler, SendTables};
+use crate::handler::topic::TopicHandler;
+use crate::handler::view::ViewHandler;
+use crate::http::{Pages, PagesParts};
+use crate::lock::LockTable;
+use crate::metrics::Metrics;
+use crate::offset::ConsumerOffsets;
+use crate::pull_hold::PullHoldService;
+use crate::registration::{Registration, RegistrationSettings};
+use crate::subscription::SubscriptionGroupTable;
+use crate::topic::{TopicRules, TopicTable};
+use common::clock::{Clock, SystemClock};
+use common::config::Loaded;
+use common::server::{Failure, HttpServer};
+use common::transport::{IoThreads, Listener, Server};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use store::{Arrivals, DiskFiles, StoreReader, StoreTasks, StoreWriter};
+use tokio::task::JoinSet;
+
+/// Time connections have to take their last answers.
+const LAST_ANSWERS: Duration = Duration::from_secs(3);
+
+/// A running broker.
+pub struct Broker {
+    config: Arc<BrokerConfig>,
+    address: SocketAddr,
+    servers: [Server; 2],
+    http: HttpServer,
+    registration: Registration,
+    tables: Tables,
+    held: HeldPulls,
+    tasks: JoinSet<()>,
+    store: StoreTasks,
+}
+
+/// The state tables.
+#[derive(Clone)]
+struct Tables {
+    topics: TopicTable,
+    groups: SubscriptionGroupTable,
+    offsets: ConsumerOffsets,
+    clients: Clients,
+    locks: LockTable,
+    metrics: Metrics,
+}
+
+impl Tables {
+    fn open(config: &BrokerConfig, clock: &Arc<dyn Clock>) -> Result<Self, Failure> {
+        let directory = config.store_path_root_dir.join("config");
+        let (steps, auto_group) = (config.consumer_offset_update_version_step, config.auto_create_subscription_group);
+        let clock = || Arc::clone(clock);
+        let topics = TopicTable::open(&directory.join("topics.json"), TopicRules::new(config), clock())
+            .map_err(Failure::store)?;
+        Ok(Self {
+            metrics: Metrics::new(topics.clone(), clock()),
+            topics,
+            groups: SubscriptionGroupTable::open(&directory.join("subscriptionGroup.json"), auto_group, clock())
+                .map_err(Failure::store)?,
+            offsets: ConsumerOffsets::open(&directory.join("consumerOffset.json"), steps, clock())
+                .map_err(Failure::store)?,
+            clients: Clients::new(config, &clock()),
+            locks: LockTable::new(clock()),
+        })
+    }
+
+    fn persist(&self) -> Result<(), Failure> {
+        self.topics.persist().map_err(Failure::runtime)?;
+        self.groups.persist().map_err(Failure::runtime)?;
+        self.offsets.persist().map_err(Failure::runtime)
+    }
+}
+
+impl Broker {
+    /// Recovers the store, opens the listeners and registers with the name servers.
+    ///
+    /// # Errors
+    /// [`Failure::Store`] when the store does not open, [`Failure::Runtime`] when an address cannot be listened on.
+    pub async fn start(loaded: Loaded<BrokerConfig>) -> Result<Self, Failure> {
+        let config = Arc::new(loaded.config);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let held: HeldPulls = Arc::new(PullHoldService::new(Arc::clone(&clock)));
+        let (writer, reader, store) = open_store(&config, &clock, &held)?;
+        let tables = Tables::open(&config, &clock)?;
+        let (main, vip) = listen(&config)?;
+        let address = SocketAddr::new(broker_ip(&config)?, main.local_addr().port());
+
+        let handlers = Arc::new(handlers(&config, address, &clock, &tables, &held, (&writer, &reader)));
+        let threads = IoThreads::start("remoting", io_thread_count(&config))?;
+        let idle = Duration::from_secs(config.server_channel_max_idle_time_seconds.into());
+        let serve = |listener: Listener, port| {
+            listener.serve(&threads, Arc::new(BrokerService::new(Arc::clone(&handlers), port)), idle)
+        };
+        let servers = [serve(main, Port::Main), serve(vip, Port::Vip)];
+
+        let mut tasks = JoinSet::new();
+        tasks.spawn(tables.clients.clone().run());
+        tasks.spawn(Arc::clone(&held).run());
+        tasks.spawn(tables.metrics.clone().run());
+        tasks.spawn(Arc::clone(&handlers.pull).run());
+        tasks.spawn(tables.locks.clone().run());
+        tasks.spawn(persist_offsets(tables.offsets.clone(), config.flush_consumer_offset_interval));
+        let pages = PagesParts {
+            config: Arc::clone(&config),
+            topics: tables.topics.clone(),
+            groups: tables.groups.clone(),
+            offsets: tables.offsets.clone(),
+            clients: tables.clients.clone(),
+            metrics: tables.metrics.clone(),
+            reader,
+            clock,
+        };
+        let pages = Pages::new(pages).router().map_err(Failure::runtime)?;
+        let http = HttpServer::bind(SocketAddr::new(config.bind_address, config.http_listen_port), pages).await?;
+        let ha_address = format!("{}:{}", config.broker_ip2, config.ha_listen_port);
+        let settings = RegistrationSettings::new(&config, address.to_string(), ha_address);
+        let registration = Registration::start(settings, tables.topics.clone()).await;
+        Ok(Self { config, address, servers, http, registration, tables, held, tasks, store })
+    }
+
+    /// The line that says that everything is up, as the reference words it.
+    pub fn ready_line(&self) -> String {
+        format!(
+            "The broker[{}, {}] boot success. serializeType=JSON and name server is {}, http {}",
+            self.config.broker_name,
+            self.address,
+            self.config.namesrv_addr,
+            self.http.local_addr(),
+        )
+    }
+
+    /// Leaves the routes, finishes what is in flight, writes everything down and ends.
+    ///
+    /// # Errors
+    /// Something could not be written; the next start recovers as after a crash.
+    pub async fn shutdown(self) -> Result<(), Failure> {
+        self.registration.shutdown().await;
+        for server in &self.servers {
+            server.stop_accepting();
+        }
+        self.held.resume_all();
+        for server in &self.servers {
+            server.shutdown(LAST_ANSWERS).await;
+        }
+        self.http.shutdown().await;
+        drop(self.tasks);
+        let (tables, store) = (self.tables, self.store);
+        let written = tokio::task::spawn_blocking(move || {
+            let persisted = tables.persist();
+            store.shutdown().map_err(Failure::runtime)?;
+            persisted
+        });
+        written.await.map_err(Failure::runtime)?
+    }
+}
+
+fn open_store(
+    config: &BrokerConfig,
+    clock: &Arc<dyn Clock>,
+    held: &HeldPulls,
+) -> Result<(StoreWriter, StoreReader, StoreTasks), Failure> {
+    let arrivals: Arc<dyn Arrivals> = Arc::clone(held) as _;
+    store::open(config.store(), Arc::new(DiskFiles), Arc::clone(clock), arrivals).map_err(Failure::store)
+}
+
+/// The main port and, two below, the VIP port; any free ones if `listenPort` is 0.
+fn listen(config: &BrokerConfig) -> Result<(Listener, Listener), Failure> {
+    let bind = |port| Listener::bind(SocketAddr::new(config.bind_address, port));
+    Ok((bind(config.listen_port)?, bind(config.vip_port())?))
+}
+
+/// The address clients are told, and messages are stored with.
+fn broker_ip(config: &BrokerConfig) -> Result<IpAddr, Failure> {
+    config.broker_ip1.parse().map_err(|_| {
+        let text = format!("brokerIP1={}: expected an IPv4 or IPv6 address", config.broker_ip1);
+        Failure::Usage(text)
+    })
+}
+
+fn io_thread_count(config: &BrokerConfig) -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    match usize::try_from(config.server_selector_threads) {
+        Ok(0) | Err(_) => processors,
+        Ok(threads) => threads,
+    }
+}
+
+async fn persist_offsets(offsets: ConsumerOffsets, interval_ms: u64) {
+    let mut ticks = tokio::time::interval(Duration::from_millis(interval_ms));
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let offsets = offsets.clone();
+        let written = tokio::task::spawn_blocking(move || offsets.persist()).await;
+        if let Ok(Err(error)) = written {
+            tracing::warn!(%error, "consumer offsets could not be written; trying again");
+        }
+    }
+}
+
+fn handlers(
+    config: &Arc<BrokerConfig>,
+    address: SocketAddr,
+    clock: &Arc<dyn Clock>,
+    tables: &Tables,
+    held: &HeldPulls,
+    (writer, reader): (&StoreWriter, &StoreReader),
+) -> Handlers {
+    let Tables { topics, groups, offsets, clients, locks, metrics } = tables.clone();
+    let (writer, reader, clock) = (|| writer.clone(), || reader.clone(), || Arc::clone(clock));
+    let send = SendTables { topics: topics.clone(), groups: groups.clone(), locks: locks.clone() };
+    let pull = PullTables {
+        topics: topics.clone(),
+        groups: groups.clone(),
+        offsets: offsets.clone(),
+        consumers: clients.consumers.clone(),
+    };
+    let reject_pull = config.reject_pull_consumer_enable;
+    Handlers {
+        send: SendHandler::new(config, address, send, writer(), clock()),
+        pull: PullHandler::new(config, pull, (writer(), reader()), Arc::clone(held), clock()),
+        offset: OffsetHandler::new(offsets.clone(), topics.clone(), groups.clone(), reader()),
+        client: ClientHandler::new(clients.clone(), topics.clone(), groups.clone(), reject_pull),
+        lock: LockHandler::new(locks),
+        topic: TopicHandler::new(topics, offsets.clone(), writer(), reader()),
+        group: GroupHandler::new(groups, offsets),
+        view: ViewHandler::new(Arc::clone(config), metrics, reader(), clock()),
+        clients,
+        held: Arc::clone(held),
+    }
+}

@@ -1,0 +1,148 @@
+//! Members of producer groups. Knows no sockets and no clock.
+
+use super::members::{ClientInfo, Member, Members, Memberships};
+use hashbrown::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// All producer groups with a live member.
+#[derive(Debug)]
+pub struct Producers<T> {
+    groups: HashMap<Arc<str>, Members<T>>,
+    memberships: Memberships,
+}
+
+impl<T> Default for Producers<T> {
+    fn default() -> Self {
+        Self {
+            groups: HashMap::new(),
+            memberships: Memberships::default(),
+        }
+    }
+}
+
+impl<T: Clone> Producers<T> {
+    /// Takes a heartbeat of a producer.
+    pub fn register(
+        &mut self,
+        group: &str,
+        connection: u64,
+        handle: &T,
+        client: &ClientInfo,
+        now: Duration,
+    ) {
+        let known = self.groups.get_key_value(group);
+        let name = known.map_or_else(|| group.into(), |(name, _)| Arc::clone(name));
+        let members = self.groups.entry(Arc::clone(&name)).or_default();
+        if members.beat(connection, handle, client, now) {
+            self.memberships.join(connection, name);
+        }
+    }
+
+    /// Removes a connection from a group.
+    pub fn unregister(&mut self, group: &str, connection: u64) {
+        let Some((name, members)) = self.groups.get_key_value_mut(group) else {
+            return;
+        };
+        self.memberships.leave(connection, name);
+        members.remove(connection);
+        if members.is_empty() {
+            self.groups.remove(group);
+        }
+    }
+
+    /// Removes a connection from every group.
+    pub fn closed(&mut self, connection: u64) {
+        for group in self.memberships.groups(connection) {
+            self.unregister(&group, connection);
+        }
+    }
+
+    /// Removes members that were silent for longer than `expiry`; gives their connections.
+    pub fn expire(&mut self, now: Duration, expiry: Duration) -> Vec<(u64, T)> {
+        let (mut expired, memberships) = (Vec::new(), &mut self.memberships);
+        self.groups.retain(|group, members| {
+            for (connection, handle) in members.remove_expired(now, expiry) {
+                memberships.leave(connection, group);
+                expired.push((connection, handle));
+            }
+            !members.is_empty()
+        });
+        expired
+    }
+
+    /// True when the connection is a member of any group.
+    pub fn has_connection(&self, connection: u64) -> bool {
+        self.memberships.contains(connection)
+    }
+
+    /// The members of a group; none when nobody is there.
+    pub fn members(&self, group: &str) -> Vec<Member<T>> {
+        self.groups
+            .get(group)
+            .into_iter()
+            .flat_map(Members::iter)
+            .cloned()
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::wire::LanguageCode;
+
+    const EXPIRY: Duration = Duration::from_mins(2);
+
+    fn client(id: &str) -> ClientInfo {
+        ClientInfo {
+            client_id: id.to_owned(),
+            language: LanguageCode::JAVA,
+            version: 453,
+        }
+    }
+
+    fn ids(table: &Producers<u32>, group: &str) -> Vec<String> {
+        table
+            .members(group)
+            .into_iter()
+            .map(|member| member.client.client_id)
+            .collect()
+    }
+
+    #[test]
+    fn members_are_connections() {
+        let mut table = Producers::default();
+        for (connection, id) in [(1, "a"), (2, "a"), (1, "b")] {
+            table.register("g", connection, &7, &client(id), Duration::ZERO);
+        }
+        assert_eq!(ids(&table, "g"), ["b", "a"]);
+        table.unregister("g", 1);
+        table.unregister("never", 1);
+        assert_eq!(ids(&table, "g"), ["a"]);
+        assert!(!table.has_connection(1) && table.has_connection(2));
+    }
+
+    #[test]
+    fn a_closed_connection_leaves_every_group() {
+        let mut table = Producers::default();
+        table.register("g", 1, &7, &client("a"), Duration::ZERO);
+        table.register("h", 1, &7, &client("a"), Duration::ZERO);
+        table.closed(1);
+        assert!(
+            ids(&table, "g").is_empty() && ids(&table, "h").is_empty() && table.groups.is_empty()
+        );
+    }
+
+    #[test]
+    fn a_silent_member_expires() {
+        let mut table = Producers::default();
+        table.register("g", 1, &7, &client("a"), Duration::ZERO);
+        assert!(table.expire(EXPIRY, EXPIRY).is_empty());
+        assert_eq!(
+            table.expire(EXPIRY + Duration::from_millis(1), EXPIRY),
+            [(1, 7)]
+        );
+        assert!(ids(&table, "g").is_empty());
+    }
+}

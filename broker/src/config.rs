@@ -1,0 +1,316 @@
+//! Settings of the broker and its store.
+
+mod catalogue;
+mod machine;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use common::config::{Config, ConfigError, Ignored, Refused};
+use common::{config, config_enum};
+use store::{FlushMode, StoreConfig};
+
+config_enum! {
+    /// When a producer is answered.
+    pub enum FlushDiskType {
+        /// Once its message is in memory; the operating system and a timer bring it to the disk.
+        AsyncFlush = "ASYNC_FLUSH",
+        /// Once its message is on the disk.
+        SyncFlush = "SYNC_FLUSH",
+    }
+}
+
+config_enum! {
+    /// What a broker is in its group. `SLAVE` is known and refused.
+    pub enum BrokerRole {
+        /// A master that answers producers without waiting for slaves.
+        AsyncMaster = "ASYNC_MASTER",
+        /// A master that waits for `inSyncReplicas` copies, its own included.
+        SyncMaster = "SYNC_MASTER",
+    }
+}
+
+config! {
+    /// Settings of the broker and its store, under the keys of the reference.
+    pub struct BrokerConfig {
+        /// Cluster the broker belongs to.
+        pub broker_cluster_name: String = "brokerClusterName", "DefaultCluster".into();
+        /// Name of the broker group; empty: the host name.
+        pub broker_name: String = "brokerName", String::new();
+        /// Place in the group; a master is always 0.
+        pub broker_id: u64 = "brokerId", 0;
+        /// Role in the group.
+        pub broker_role: BrokerRole = "brokerRole", BrokerRole::AsyncMaster;
+        /// Copies `SYNC_MASTER` waits for, the master's own included; more than 1 needs slaves and is refused.
+        pub in_sync_replicas: u32 = "inSyncReplicas", 1;
+        /// Name servers to register with, `host:port;host:port`; also from the environment variable `NAMESRV_ADDR`.
+        pub namesrv_addr: String = "namesrvAddr", String::new();
+        /// Address all listeners bind to.
+        pub bind_address: IpAddr = "bindAddress", IpAddr::from([0, 0, 0, 0]);
+        /// Port of the remoting protocol; the VIP port is 2 lower. 0 is any free one for both.
+        pub listen_port: u16 = "listenPort", 10_911;
+        /// Port announced to slaves; 0 is `listenPort` + 1.
+        pub ha_listen_port: u16 = "haListenPort", 0;
+        /// Port of the HTTP pages; 0 is any free one.
+        pub http_listen_port: u16 = "httpListenPort", 5557;
+        /// Address that clients are told; empty: `bindAddress` if it is a real one, or else the first address of the machine that is not loopback.
+        pub broker_ip1: String = "brokerIP1", String::new();
+        /// Address that slaves are told; empty: as `brokerIP1`.
+        pub broker_ip2: String = "brokerIP2", String::new();
+        /// Event loops that serve connections; 0: one for each processor.
+        pub server_selector_threads: u32 = "serverSelectorThreads", 0, in 0..=256;
+        /// Seconds after which a connection that was silent both ways is closed.
+        pub server_channel_max_idle_time_seconds: u32 = "serverChannelMaxIdleTimeSeconds", 120, in 1..=86_400;
+
+        /// Milliseconds between two registrations with the name servers; used between 10,000 and 60,000.
+        pub register_name_server_period: u64 = "registerNameServerPeriod", 30_000;
+        /// Milliseconds to wait for a name server's answer to a registration.
+        pub register_broker_timeout_mills: u64 = "registerBrokerTimeoutMills", 24_000, in 1..=600_000;
+        /// Whether every registration is sent; or else only to name servers that do not know the current topics.
+        pub force_register: bool = "forceRegister", true;
+        /// Whether topics are registered in portions.
+        pub enable_split_registration: bool = "enableSplitRegistration", false;
+        /// Topics in one portion.
+        pub split_registration_size: u32 = "splitRegistrationSize", 800, in 1..=1_000_000;
+
+        /// Whether sending to an unknown topic creates it.
+        pub auto_create_topic_enable: bool = "autoCreateTopicEnable", true;
+        /// Whether a consumer of an unknown group creates it.
+        pub auto_create_subscription_group: bool = "autoCreateSubscriptionGroup", true;
+        /// Queues of the topic that new topics are modelled on.
+        pub default_topic_queue_nums: u32 = "defaultTopicQueueNums", 8, in 1..=65_536;
+        /// Whether the topic named as the cluster may be sent to and modelled on.
+        pub cluster_topic_enable: bool = "clusterTopicEnable", true;
+        /// Whether the topic named as the broker may be sent to and modelled on.
+        pub broker_topic_enable: bool = "brokerTopicEnable", true;
+        /// Whether the topic for message traces exists.
+        pub trace_topic_enable: bool = "traceTopicEnable", false;
+        /// Name of the topic for message traces.
+        pub msg_trace_topic_name: String = "msgTraceTopicName", "RMQ_SYS_TRACE_TOPIC".into();
+        /// What the broker allows: 4 reads, 2 writes, 6 both.
+        pub broker_permission: u32 = "brokerPermission", 6, in 0..=7;
+        /// Whether system topics are protected against changes by requests.
+        pub validate_system_topic_when_update_topic: bool = "validateSystemTopicWhenUpdateTopic", true;
+        /// Whether topics may take messages of several types.
+        pub enable_mixed_message_type: bool = "enableMixedMessageType", false;
+
+        /// Largest body of a message, in bytes.
+        pub max_message_size: u32 = "maxMessageSize", 4_194_304, in 1..=16_000_000;
+        /// Region that producers are told.
+        pub region_id: String = "regionId", "DefaultRegion".into();
+        /// Whether clients are told to trace messages.
+        pub trace_on: bool = "traceOn", true;
+        /// Whether half messages of transactions are refused.
+        pub reject_transaction_message: bool = "rejectTransactionMessage", false;
+        /// Time before which messages are refused, in milliseconds since 1970.
+        pub start_accept_send_request_time_stamp: i64 = "startAcceptSendRequestTimeStamp", 0;
+
+        /// Whether a pull waits for messages as long as the client asks.
+        pub long_polling_enable: bool = "longPollingEnable", true;
+        /// Milliseconds a pull waits with `longPollingEnable` off.
+        pub short_polling_time_mills: u64 = "shortPollingTimeMills", 1_000, in 1..=60_000;
+        /// Whether the pull of lite pull consumers is served.
+        pub lite_pull_message_enable: bool = "litePullMessageEnable", true;
+        /// Whether pulls of groups that only pull are refused.
+        pub reject_pull_consumer_enable: bool = "rejectPullConsumerEnable", false;
+        /// Whether slow consumers are told to read from a slave.
+        pub slave_read_enable: bool = "slaveReadEnable", false;
+        /// Whether offsets are reset on the broker.
+        pub use_server_side_reset_offset: bool = "useServerSideResetOffset", true;
+        /// Most bytes one pull returns of recent messages.
+        pub max_transfer_bytes_on_message_in_memory: u32 = "maxTransferBytesOnMessageInMemory", 262_144, in 1..=16_000_000;
+        /// Most messages one pull returns of recent messages.
+        pub max_transfer_count_on_message_in_memory: u32 = "maxTransferCountOnMessageInMemory", 32, in 1..=65_536;
+        /// Most bytes one pull returns of old messages.
+        pub max_transfer_bytes_on_message_in_disk: u32 = "maxTransferBytesOnMessageInDisk", 65_536, in 1..=16_000_000;
+        /// Most messages one pull returns of old messages.
+        pub max_transfer_count_on_message_in_disk: u32 = "maxTransferCountOnMessageInDisk", 8, in 1..=65_536;
+        /// Percent of the machine's memory: messages written since count as recent.
+        pub access_message_in_memory_max_ratio: u32 = "accessMessageInMemoryMaxRatio", 40, in 0..=100;
+        /// Most bytes of ConsumeQueue one pull searches for messages that pass its filter.
+        pub max_filter_message_size: u32 = "maxFilterMessageSize", 16_000, in 20..=100_000_000;
+
+        /// Milliseconds without a heartbeat after which a client is gone.
+        pub channel_expired_timeout: u64 = "channelExpiredTimeout", 120_000, in 1_000..=86_400_000;
+        /// Whether consumers are told at once when others come or go.
+        pub notify_consumer_ids_changed_enable: bool = "notifyConsumerIdsChangedEnable", true;
+        /// Whether they are told at once, or else every 15 seconds.
+        pub real_time_notify_consumer_change: bool = "realTimeNotifyConsumerChange", true;
+        /// Milliseconds between two writes of consumer offsets to their file.
+        pub flush_consumer_offset_interval: u64 = "flushConsumerOffsetInterval", 5_000, in 10..=3_600_000;
+        /// Commits after which the version of the offset table changes.
+        pub consumer_offset_update_version_step: u32 = "consumerOffsetUpdateVersionStep", 500, in 1..=1_000_000_000;
+        /// Keys that requests cannot change, separated by `;`.
+        pub config_black_list: String = "configBlackList", "configBlackList;brokerConfigPath".into();
+
+        /// Directory of the store.
+        pub store_path_root_dir: PathBuf = "storePathRootDir", machine::home().join("store");
+        /// Directory of the CommitLog; empty: `commitlog` in the directory of the store.
+        pub store_path_commit_log: Option<PathBuf> = "storePathCommitLog", None;
+        /// Bytes of one CommitLog file. It must not change once there is a store.
+        pub mapped_file_size_commit_log: u64 = "mappedFileSizeCommitLog", 1_073_741_824, in 65_536..=2_147_483_647;
+        /// Bytes of one ConsumeQueue file, rounded up to whole units of 20. It must not change once there is a store.
+        pub mapped_file_size_consume_queue: u64 = "mappedFileSizeConsumeQueue", 6_000_000, in 20..=2_147_483_640;
+        /// When producers are answered.
+        pub flush_disk_type: FlushDiskType = "flushDiskType", FlushDiskType::AsyncFlush;
+        /// Milliseconds a producer waits for the disk with `SYNC_FLUSH`; then it is answered `FLUSH_DISK_TIMEOUT`.
+        pub sync_flush_timeout: u64 = "syncFlushTimeout", 5_000, in 1..=600_000;
+        /// Milliseconds between two flushes of the CommitLog with `ASYNC_FLUSH`.
+        pub flush_interval_commit_log: u64 = "flushIntervalCommitLog", 500, in 1..=600_000;
+        /// Milliseconds between two flushes of ConsumeQueues.
+        pub flush_interval_consume_queue: u64 = "flushIntervalConsumeQueue", 1_000, in 1..=600_000;
+        /// Whether the checksums of messages are checked during recovery.
+        pub check_crc_on_recover: bool = "checkCRCOnRecover", true;
+    }
+}
+
+/// Bytes a stored message can have besides its body: fixed fields, addresses, topic and properties.
+const RECORD_OVERHEAD_BYTES: u64 = 64 * 1024;
+
+impl BrokerConfig {
+    /// Whether requests must not change this key.
+    pub fn is_black_listed(&self, key: &str) -> bool {
+        matches!(key, "rocketmqHome" | "brokerConfigPath")
+            || self
+                .config_black_list
+                .split(';')
+                .any(|listed| listed.trim() == key)
+    }
+
+    /// Name servers to register with, each `host:port`.
+    pub fn name_servers(&self) -> Vec<String> {
+        let names = self.namesrv_addr.split([';', ',']).map(str::trim);
+        names
+            .filter(|name| !name.is_empty())
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// Port of the VIP listener, which serves all but pulls; 0 is any free one.
+    pub fn vip_port(&self) -> u16 {
+        self.listen_port.saturating_sub(2)
+    }
+}
+
+/// A number of bytes or messages that are in memory at once.
+fn size(value: u32) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
+}
+
+impl BrokerConfig {
+    /// The settings of the store. To be called on settings that are complete.
+    pub fn store(&self) -> StoreConfig {
+        let root = self.store_path_root_dir.clone();
+        let commit_log = self.store_path_commit_log.clone();
+        StoreConfig {
+            commit_log: commit_log.unwrap_or_else(|| root.join("commitlog")),
+            root,
+            segment_bytes: self.mapped_file_size_commit_log,
+            consume_queue_file_bytes: self.mapped_file_size_consume_queue,
+            max_message_bytes: size(self.max_message_size),
+            flush_mode: match self.flush_disk_type {
+                FlushDiskType::AsyncFlush => FlushMode::Async,
+                FlushDiskType::SyncFlush => FlushMode::Sync,
+            },
+            flush_interval: Duration::from_millis(self.flush_interval_commit_log),
+            index_interval: Duration::from_millis(self.flush_interval_consume_queue),
+            hot_bytes: machine::memory_bytes() / 100
+                * u64::from(self.access_message_in_memory_max_ratio),
+            read_bytes: (
+                size(self.max_transfer_bytes_on_message_in_memory),
+                size(self.max_transfer_bytes_on_message_in_disk),
+            ),
+            read_messages: (
+                size(self.max_transfer_count_on_message_in_memory),
+                size(self.max_transfer_count_on_message_in_disk),
+            ),
+            read_filter_bytes: size(self.max_filter_message_size),
+            check_crc: self.check_crc_on_recover,
+        }
+    }
+}
+
+impl Config for BrokerConfig {
+    const IGNORED: &'static [Ignored] = catalogue::IGNORED;
+    const REFUSED: &'static [Refused] = catalogue::REFUSED;
+
+    fn complete(&mut self, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
+        if self.broker_name.is_empty() {
+            self.broker_name = machine::host_name();
+        }
+        if self.namesrv_addr.is_empty() {
+            self.namesrv_addr = std::env::var("NAMESRV_ADDR").unwrap_or_default();
+        }
+        if self.broker_ip1.is_empty() {
+            self.broker_ip1 = machine::announced_address(self.bind_address).to_string();
+        }
+        if self.broker_ip2.is_empty() {
+            self.broker_ip2.clone_from(&self.broker_ip1);
+        }
+        if self.ha_listen_port == 0 && self.listen_port != 0 {
+            self.ha_listen_port = self.listen_port.saturating_add(1);
+        }
+        if self.store_path_commit_log.is_none() {
+            self.store_path_commit_log = Some(self.store_path_root_dir.join("commitlog"));
+        }
+        if self.broker_id != 0 {
+            warnings.push(format!(
+                "brokerId={} is taken as 0: brokerRole={} is a master",
+                self.broker_id,
+                common::config::ConfigValue::to_text(&self.broker_role)
+            ));
+            self.broker_id = 0;
+        }
+        self.mapped_file_size_consume_queue =
+            self.mapped_file_size_consume_queue.next_multiple_of(20);
+        self.check()
+    }
+}
+
+impl BrokerConfig {
+    /// Rules between several settings.
+    fn check(&self) -> Result<(), ConfigError> {
+        let broken = |text: String| Err(ConfigError::Conflict(text));
+        if self.listen_port != 0 && self.listen_port == self.http_listen_port {
+            return broken(format!(
+                "listenPort and httpListenPort are both {}: they must differ",
+                self.listen_port
+            ));
+        }
+        if self.broker_role == BrokerRole::SyncMaster && self.in_sync_replicas > 1 {
+            return broken(format!(
+                "brokerRole=SYNC_MASTER with inSyncReplicas={}: messages are not replicated yet, so producers would be promised copies that do not exist; \
+                 set inSyncReplicas=1",
+                self.in_sync_replicas
+            ));
+        }
+        let record = u64::from(self.max_message_size) + RECORD_OVERHEAD_BYTES;
+        if record > self.mapped_file_size_commit_log {
+            return broken(format!(
+                "maxMessageSize={} does not fit into mappedFileSizeCommitLog={}: the file needs {RECORD_OVERHEAD_BYTES} bytes more than the largest body",
+                self.max_message_size, self.mapped_file_size_commit_log
+            ));
+        }
+        if let Some(path) = &self.store_path_commit_log
+            && path.to_string_lossy().contains(',')
+        {
+            return broken(format!(
+                "storePathCommitLog={}: a CommitLog spread over several directories is not supported; name one",
+                path.display()
+            ));
+        }
+        for name in self.name_servers() {
+            let port = name
+                .rsplit_once(':')
+                .and_then(|(_, port)| port.parse::<u16>().ok());
+            if port.is_none_or(|port| port == 0) {
+                return broken(format!("namesrvAddr: {name} must be host:port"));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,258 @@
+//! The JSON files under `config/`: read with a fallback to the copy of the version before, replaced without ever
+//! being half written.
+
+use common::wire::fastjson;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+/// What went wrong with a file of settings or offsets.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigFileError {
+    /// The system refused an operation.
+    #[error("{operation} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file is damaged and so is its copy, or there is none. Starting without it would forget everything in it.
+    #[error(
+        "{} cannot be read ({reason}), and there is no good copy of it in {}; restore one of them, or delete both to start without",
+        path.display(), backup.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Its copy.
+        backup: PathBuf,
+        /// What is wrong with the file.
+        reason: String,
+    },
+}
+
+/// One JSON file that the reference reads and writes too, and beside it `.bak`, the version before.
+#[derive(Debug)]
+pub struct ConfigFile {
+    path: PathBuf,
+}
+
+enum Content<T> {
+    Good(T),
+    Absent,
+    /// What is wrong with it.
+    Damaged(String),
+}
+
+impl ConfigFile {
+    /// The file at `path`; nothing is touched yet.
+    pub fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// What the file holds, or what its copy holds when the file is gone, empty or damaged. `None` when there is neither.
+    ///
+    /// A damaged file is kept under `.damaged`, so that the next [`Self::replace`] cannot put it in the place of the good copy.
+    ///
+    /// # Errors
+    /// See [`ConfigFileError`].
+    pub fn load<T: DeserializeOwned>(&self) -> Result<Option<T>, ConfigFileError> {
+        let backup = self.sibling("bak");
+        let reason = match read(&self.path)? {
+            Content::Good(value) => return Ok(Some(value)),
+            Content::Absent => None,
+            Content::Damaged(reason) => Some(reason),
+        };
+        match (read(&backup)?, reason) {
+            (Content::Good(value), reason) => {
+                if let Some(reason) = reason {
+                    tracing::warn!(
+                        "{} cannot be read ({reason}); its copy {} is used",
+                        self.path.display(),
+                        backup.display()
+                    );
+                    rename(&self.path, &self.sibling("damaged"))?;
+                }
+                Ok(Some(value))
+            }
+            (Content::Absent, None) => Ok(None),
+            (Content::Damaged(reason), None) | (_, Some(reason)) => Err(ConfigFileError::Damaged {
+                path: self.path.clone(),
+                backup,
+                reason,
+            }),
+        }
+    }
+
+    /// Puts `value` in the place of what the file holds, which becomes the copy. On the disk when it returns; at every moment
+    /// before, the file or its copy is whole.
+    ///
+    /// # Errors
+    /// See [`ConfigFileError`]; the old version is still there.
+    pub fn replace(&self, value: &impl Serialize) -> Result<(), ConfigFileError> {
+        let next = self.sibling("tmp");
+        let text = pretty(value).map_err(|source| self.io("encode", &self.path, source.into()))?;
+        if let Some(directory) = self.path.parent() {
+            fs::create_dir_all(directory).map_err(|source| self.io("create", directory, source))?;
+        }
+        write_synced(&next, &text).map_err(|source| self.io("write", &next, source))?;
+        match fs::rename(&self.path, self.sibling("bak")) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(self.io("rename", &self.path, source));
+            }
+            _ => {}
+        }
+        rename(&next, &self.path)?;
+        self.sync_directory()
+    }
+
+    fn sync_directory(&self) -> Result<(), ConfigFileError> {
+        let Some(directory) = self.path.parent() else {
+            return Ok(());
+        };
+        File::open(directory)
+            .and_then(|directory| directory.sync_all())
+            .map_err(|source| self.io("sync", directory, source))
+    }
+
+    fn sibling(&self, suffix: &str) -> PathBuf {
+        let mut name = self.path.clone().into_os_string();
+        name.push(".");
+        name.push(suffix);
+        name.into()
+    }
+
+    #[expect(clippy::unused_self, reason = "reads better at the call")]
+    fn io(&self, operation: &'static str, path: &Path, source: io::Error) -> ConfigFileError {
+        ConfigFileError::Io {
+            operation,
+            path: path.to_owned(),
+            source,
+        }
+    }
+}
+
+fn rename(from: &Path, to: &Path) -> Result<(), ConfigFileError> {
+    fs::rename(from, to).map_err(|source| ConfigFileError::Io {
+        operation: "rename",
+        path: from.to_owned(),
+        source,
+    })
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Result<Content<T>, ConfigFileError> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(Content::Absent),
+        Err(source) => {
+            return Err(ConfigFileError::Io {
+                operation: "read",
+                path: path.to_owned(),
+                source,
+            });
+        }
+    };
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Ok(Content::Damaged("it is empty".to_owned()));
+    }
+    Ok(fastjson::from_slice(&bytes)
+        .map_or_else(|error| Content::Damaged(error.to_string()), Content::Good))
+}
+
+fn write_synced(path: &Path, text: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(text)?;
+    file.sync_all()
+}
+
+/// Indented by tabs as the reference does it. Integer keys are quoted, which both read and every other JSON tool too.
+fn pretty(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    let format = serde_json::ser::PrettyFormatter::with_indent(b"\t");
+    value.serialize(&mut serde_json::Serializer::with_formatter(
+        &mut text, format,
+    ))?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    type Table = BTreeMap<i32, i64>;
+
+    fn table(entries: &[(i32, i64)]) -> Table {
+        entries.iter().copied().collect()
+    }
+
+    fn file() -> (tempfile::TempDir, ConfigFile) {
+        let directory = tempfile::tempdir().unwrap();
+        let file = ConfigFile::new(directory.path().join("config/table.json"));
+        (directory, file)
+    }
+
+    #[test]
+    fn what_was_written_is_read_and_the_version_before_is_kept() {
+        let (_directory, file) = file();
+        assert_eq!(file.load::<Table>().unwrap(), None);
+        file.replace(&table(&[(0, 1)])).unwrap();
+        file.replace(&table(&[(0, 2)])).unwrap();
+        assert_eq!(file.load::<Table>().unwrap(), Some(table(&[(0, 2)])));
+        fs::remove_file(&file.path).unwrap();
+        assert_eq!(file.load::<Table>().unwrap(), Some(table(&[(0, 1)])));
+    }
+
+    #[test]
+    fn a_damaged_file_gives_way_to_its_copy_which_the_next_write_does_not_lose() {
+        let (_directory, file) = file();
+        file.replace(&table(&[(0, 1)])).unwrap();
+        file.replace(&table(&[(0, 2)])).unwrap();
+        for damage in ["", "{\"0\":", "\n"] {
+            fs::write(&file.path, damage).unwrap();
+            assert_eq!(file.load::<Table>().unwrap(), Some(table(&[(0, 1)])));
+            assert!(!file.path.exists());
+        }
+        file.replace(&table(&[(0, 3)])).unwrap();
+        assert_eq!(file.load::<Table>().unwrap(), Some(table(&[(0, 3)])));
+        fs::remove_file(&file.path).unwrap();
+        assert_eq!(file.load::<Table>().unwrap(), Some(table(&[(0, 1)])));
+    }
+
+    #[test]
+    fn a_damaged_file_without_a_copy_is_an_error_that_names_both() {
+        let (_directory, file) = file();
+        file.replace(&table(&[])).unwrap();
+        fs::write(&file.path, "{nope").unwrap();
+        let text = file.load::<Table>().unwrap_err().to_string();
+        assert!(
+            text.contains("table.json cannot be read") && text.contains("table.json.bak"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn the_keys_of_java_are_read() {
+        let (_directory, file) = file();
+        fs::create_dir_all(file.path.parent().unwrap()).unwrap();
+        fs::write(&file.path, "{\n\t0:12,\n\t1:7\n}").unwrap();
+        assert_eq!(
+            file.load::<Table>().unwrap(),
+            Some(table(&[(0, 12), (1, 7)]))
+        );
+    }
+
+    #[test]
+    fn a_write_that_fails_leaves_the_old_version() {
+        let (_directory, file) = file();
+        file.replace(&table(&[(0, 1)])).unwrap();
+        fs::create_dir(file.sibling("tmp")).unwrap();
+        assert!(file.replace(&table(&[(0, 2)])).is_err());
+        assert_eq!(file.load::<Table>().unwrap(), Some(table(&[(0, 1)])));
+    }
+}

@@ -1,0 +1,29 @@
+//! Errors become answers here, and nowhere else.
+
+use common::wire::{Reply, response_code};
+use store::StoreError;
+
+/// The answer to a message the store did not take. Exhaustive: a new error has to choose its code.
+pub fn store_reply(error: &StoreError, max_message_size: usize) -> Reply {
+    let code = match error {
+        StoreError::RecordTooLarge { .. } | StoreError::Record(_) => return illegal_message(max_message_size),
+        StoreError::DiskFull { .. } | StoreError::Fenced { .. } | StoreError::ShuttingDown => {
+            response_code::SERVICE_NOT_AVAILABLE
+        }
+        StoreError::Locked { .. } | StoreError::Config { .. } | StoreError::Corrupt { .. } | StoreError::Io { .. } => response_code::SYSTEM_ERROR,
+    };
+    let mut text = error.to_string();
+    if let Some(cause) = std::error::Error::source(error) {
+        text = format!("{text}: {cause}");
+    }
+    Reply::error(code, text)
+}
+
+/// The reference's answer to a message whose parts are too long or do not fit together.
+pub fn illegal_message(max_message_size: usize) -> Reply {
+    let text = format!(
+        "the message is illegal, maybe msg body or properties length not matched. \
+         msg body length limit {max_message_size}B, msg properties length limit 32KB."
+    );
+    Reply::error(response_code::MESSAGE_ILLEGAL, text)
+}

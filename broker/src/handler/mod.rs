@@ -1,0 +1,11 @@
+//! One file per request family.
+
+pub mod client;
+pub mod group;
+pub mod lock;
+pub mod offset;
+mod page;
+pub mod pull;
+pub mod send;
+pub mod topic;
+pub mod view;

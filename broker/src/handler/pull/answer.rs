@@ -1,0 +1,182 @@
+//! What a pull found, and how that is told.
+
+use crate::filter::Filter;
+use bytes::Bytes;
+use common::wire::body::{SubscriptionGroupConfig, TopicConfig};
+use common::wire::header::{PullMessageRequestHeader, PullMessageResponseHeader};
+use common::wire::{Fields, Reply, WireHeader, response_code};
+use std::hint::black_box;
+use store::{GetRequest, GetStatus, StoreReader};
+
+/// Messages are fetched from the disk in steps of this size: one memory page.
+const PAGE_BYTES: usize = 4096;
+
+/// Bytes the keys and values of an answer's header take, roughly.
+const HEADER_TEXT_BYTES: usize = 144;
+
+/// The kind of answer. The names are those of the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// What the store says.
+    Store {
+        /// The result of the read.
+        status: GetStatus,
+        /// The request was for the start of the queue.
+        from_start: bool,
+    },
+    /// The consumer has to go on elsewhere.
+    OffsetReset,
+}
+
+impl Outcome {
+    /// The response code.
+    pub(super) fn code(self) -> i32 {
+        match self {
+            Self::OffsetReset => response_code::PULL_OFFSET_MOVED,
+            Self::Store { status, from_start } => match status {
+                GetStatus::Found => response_code::SUCCESS,
+                GetStatus::NoMatchedMessage | GetStatus::MessageWasRemoving => {
+                    response_code::PULL_RETRY_IMMEDIATELY
+                }
+                GetStatus::NoMatchedLogicQueue | GetStatus::NoMessageInQueue if !from_start => {
+                    response_code::PULL_OFFSET_MOVED
+                }
+                GetStatus::NoMatchedLogicQueue
+                | GetStatus::NoMessageInQueue
+                | GetStatus::OffsetFoundNull
+                | GetStatus::OffsetOverflowOne => response_code::PULL_NOT_FOUND,
+                GetStatus::OffsetOverflowBadly | GetStatus::OffsetTooSmall => {
+                    response_code::PULL_OFFSET_MOVED
+                }
+            },
+        }
+    }
+
+    /// The remark.
+    fn name(self) -> &'static str {
+        match self {
+            Self::OffsetReset => "OFFSET_RESET",
+            Self::Store { status, .. } => match status {
+                GetStatus::Found => "FOUND",
+                GetStatus::NoMatchedMessage => "NO_MATCHED_MESSAGE",
+                GetStatus::MessageWasRemoving => "MESSAGE_WAS_REMOVING",
+                // The reference makes a queue when it is first asked for, so its clients never see that there is none.
+                GetStatus::NoMatchedLogicQueue | GetStatus::NoMessageInQueue => {
+                    "NO_MESSAGE_IN_QUEUE"
+                }
+                GetStatus::OffsetFoundNull => "OFFSET_FOUND_NULL",
+                GetStatus::OffsetOverflowOne => "OFFSET_OVERFLOW_ONE",
+                GetStatus::OffsetOverflowBadly => "OFFSET_OVERFLOW_BADLY",
+                GetStatus::OffsetTooSmall => "OFFSET_TOO_SMALL",
+            },
+        }
+    }
+}
+
+/// What a pull found.
+pub(super) struct Answer {
+    pub(super) outcome: Outcome,
+    /// Offset of the next pull.
+    pub(super) next: i64,
+    pub(super) min: u64,
+    pub(super) max: u64,
+    /// The records, as slices of the log.
+    records: Vec<Bytes>,
+    /// Some of the records may have to come from the disk.
+    pub(super) cold: bool,
+    /// The consumer is so far behind that it had better read from a slave.
+    far_behind: bool,
+}
+
+impl Answer {
+    /// Sends the consumer to another offset.
+    pub(super) fn reset(next: i64, min: u64, max: u64) -> Self {
+        let outcome = Outcome::OffsetReset;
+        Self {
+            outcome,
+            next,
+            min,
+            max,
+            records: Vec::new(),
+            cold: false,
+            far_behind: false,
+        }
+    }
+
+    /// Reads the queue.
+    pub(super) fn read(
+        store: &StoreReader,
+        header: &PullMessageRequestHeader,
+        queue_id: u32,
+        filter: &Filter,
+    ) -> Self {
+        let result = store.get(GetRequest {
+            topic: &header.topic,
+            queue_id,
+            offset: header.queue_offset,
+            max_messages: u32::try_from(header.max_msg_nums).unwrap_or(1).max(1),
+            filter: &|tags_code| filter.matches(tags_code),
+        });
+        let from_start = header.queue_offset == 0;
+        Self {
+            outcome: Outcome::Store {
+                status: result.status,
+                from_start,
+            },
+            next: result.next_begin,
+            min: result.min,
+            max: result.max,
+            records: result.records,
+            cold: result.cold,
+            far_behind: result.far_behind,
+        }
+    }
+
+    /// The reply to the client. The broker it shall pull from next is a matter only of brokers with slaves to read from.
+    pub(super) fn into_reply(
+        self,
+        topic: &TopicConfig,
+        group: &SubscriptionGroupConfig,
+        slave_read: bool,
+    ) -> Reply {
+        let suggested = match slave_read {
+            false => 0,
+            true if self.far_behind => group.which_broker_when_consume_slowly,
+            true => group.broker_id,
+        };
+        let header = PullMessageResponseHeader {
+            suggest_which_broker_id: suggested,
+            next_begin_offset: self.next,
+            min_offset: wire_offset(self.min),
+            max_offset: wire_offset(self.max),
+            topic_sys_flag: Some(topic.topic_sys_flag),
+            group_sys_flag: Some(group.group_sys_flag),
+            forbidden_type: None,
+        };
+        let mut fields = Fields::with_capacity(6, HEADER_TEXT_BYTES);
+        header.write(&mut fields);
+        Reply {
+            code: self.outcome.code(),
+            remark: Some(self.outcome.name().to_owned()),
+            fields,
+            body: self.records,
+        }
+    }
+}
+
+/// Queue offsets stay far below the largest number of the wire.
+pub(super) fn wire_offset(offset: u64) -> i64 {
+    i64::try_from(offset).unwrap_or(i64::MAX)
+}
+
+/// Looks at every page of the records, so that they are in memory when they are written to a socket.
+pub(super) fn fetch(records: &[Bytes]) {
+    for record in records {
+        for at in (0..record.len()).step_by(PAGE_BYTES) {
+            black_box(record[at]);
+        }
+        if let Some(last) = record.last() {
+            black_box(*last);
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Answers to sends, written without building maps.
+
+use common::wire::reply::ReplyWriter;
+use common::wire::{Reply, ReplyTo};
+use crate::topic::{MessageType, Topic};
+use bytes::BytesMut;
+use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+use std::sync::Arc;
+use store::Appended;
+
+/// What every answer of this broker carries.
+#[derive(Debug, Clone)]
+pub(super) struct ReplyTemplate {
+    /// Hex of the store host: the beginning of every offset message id.
+    host_hex: String,
+    region: String,
+    trace_on: &'static str,
+}
+
+impl ReplyTemplate {
+    pub(super) fn new(store_host: SocketAddr, region: &str, trace_on: bool) -> Self {
+        let mut host_hex = String::new();
+        let mut put = |bytes: &[u8]| {
+            for byte in bytes {
+                // Writing to a String cannot fail.
+                let _ = write!(host_hex, "{byte:02X}");
+            }
+        };
+        match store_host.ip() {
+            IpAddr::V4(ip) => put(&ip.octets()),
+            IpAddr::V6(ip) => put(&ip.octets()),
+        }
+        put(&u32::from(store_host.port()).to_be_bytes());
+        Self { host_hex, region: region.to_owned(), trace_on: if trace_on { "true" } else { "false" } }
+    }
+
+    /// A refusal, with the two fields clients expect on every answer to a send.
+    pub(super) fn refuse(&self, mut reply: Reply) -> Reply {
+        reply.fields.push("MSG_REGION", &self.region);
+        reply.fields.push("TRACE_ON", self.trace_on);
+        reply
+    }
+
+    /// Writes the answer to a send whose messages are `stored`.
+    pub(super) fn write(&self, out: &mut BytesMut, sent: &Pending, code: i32, unique_keys: &str, stored: &[Appended]) {
+        let mut reply = ReplyWriter::new(out, sent.to, code);
+        let mut ids = MessageIds { one: [0; MAX_ID_BYTES], many: Vec::new() };
+        reply.plain("msgId", ids.of(&self.host_hex, stored));
+        reply.int("queueId", sent.queue_id);
+        reply.int("queueOffset", stored.first().map_or(0, |first| first.queue_offset.0));
+        if let Some(key) = &sent.unique_key {
+            reply.text("transactionId", &unique_keys[key.clone()]);
+        }
+        reply.text("MSG_REGION", &self.region);
+        reply.plain("TRACE_ON", self.trace_on.as_bytes());
+        reply.finish();
+    }
+}
+
+/// A send whose records are in the turn's batch.
+pub(super) struct Pending {
+    pub(super) to: ReplyTo,
+    pub(super) queue_id: u32,
+    /// Its records in the batch.
+    pub(super) records: Range<usize>,
+    /// Its unique key, in the turn's text.
+    pub(super) unique_key: Option<Range<usize>>,
+    /// It is answered once it is as durable as the broker promises.
+    pub(super) wait: bool,
+    /// What it is, for the counters.
+    pub(super) kind: MessageType,
+    /// The topic it is stored in.
+    pub(super) topic: Arc<Topic>,
+}
+
+impl Pending {
+    /// Adds what was stored of it to its topic's counters.
+    pub(super) fn count(&self, stored: &[Appended]) {
+        let bytes = stored.iter().map(|record| u64::from(record.bytes)).sum();
+        self.topic.counters().stored(self.kind, stored.len() as u64, bytes);
+    }
+}
+
+/// Bytes of an offset message id with an IPv6 address.
+const MAX_ID_BYTES: usize = 56;
+
+/// Offset message ids joined by commas; one needs no heap.
+struct MessageIds {
+    one: [u8; MAX_ID_BYTES],
+    many: Vec<u8>,
+}
+
+impl MessageIds {
+    fn of(&mut self, host_hex: &str, stored: &[Appended]) -> &[u8] {
+        let prefix = host_hex.len();
+        self.one[..prefix].copy_from_slice(host_hex.as_bytes());
+        let id = prefix + 16;
+        if let [only] = stored {
+            hex_16(&mut self.one[prefix..id], only.physical_offset.0);
+            return &self.one[..id];
+        }
+        for (at, record) in stored.iter().enumerate() {
+            if at > 0 {
+                self.many.push(b',');
+            }
+            hex_16(&mut self.one[prefix..id], record.physical_offset.0);
+            self.many.extend_from_slice(&self.one[..id]);
+        }
+        &self.many
+    }
+}
+
+fn hex_16(out: &mut [u8], value: u64) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    for (byte, pair) in value.to_be_bytes().iter().zip(out.chunks_exact_mut(2)) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+    }
+}

@@ -1,0 +1,58 @@
+//! What a connection remembers of the topics it sends to, so that a send in the stream of sends looks nothing up.
+
+use crate::topic::{Topic, TopicTable};
+use hashbrown::HashMap;
+use std::sync::Arc;
+use store::{Queue, StoreWriter};
+
+/// Topics a connection remembers; more start over.
+const REMEMBERED_TOPICS: usize = 256;
+
+/// A topic as senders see it, and the store's handles of its queues.
+pub(super) struct Route {
+    pub(super) topic: Arc<Topic>,
+    queues: Vec<Option<Arc<Queue>>>,
+}
+
+impl Route {
+    fn new(topic: Arc<Topic>) -> Self {
+        Self { topic, queues: Vec::new() }
+    }
+
+    /// The store's handle of a queue.
+    pub(super) fn queue(&mut self, store: &StoreWriter, queue_id: u32) -> &Arc<Queue> {
+        let at = usize::try_from(queue_id).unwrap_or(usize::MAX);
+        if self.queues.len() <= at {
+            self.queues.resize(at + 1, None);
+        }
+        self.queues[at].get_or_insert_with(|| store.queue(&self.topic.topic_name, queue_id))
+    }
+}
+
+/// The remembered topics; forgotten as soon as any topic changes.
+#[derive(Default)]
+pub(super) struct Routes {
+    generation: u64,
+    by_topic: HashMap<Box<str>, Route>,
+}
+
+impl Routes {
+    /// The route of a topic that exists and may be sent to; asks `find` when it is not remembered.
+    pub(super) fn find<E>(
+        &mut self,
+        topics: &TopicTable,
+        topic: &str,
+        find: impl FnOnce() -> Result<Arc<Topic>, E>,
+    ) -> Result<&mut Route, E> {
+        let generation = topics.generation();
+        if generation != self.generation || self.by_topic.len() > REMEMBERED_TOPICS {
+            self.by_topic.clear();
+            self.generation = generation;
+        }
+        if !self.by_topic.contains_key(topic) {
+            let found = find()?;
+            self.by_topic.insert(topic.into(), Route::new(found));
+        }
+        Ok(self.by_topic.entry_ref(topic).or_insert_with(|| unreachable!("just inserted")))
+    }
+}

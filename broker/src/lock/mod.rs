@@ -1,0 +1,6 @@
+//! Order locks: which client of a group may consume a queue in order.
+
+mod service;
+mod table;
+
+pub use service::LockTable;

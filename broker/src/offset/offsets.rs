@@ -1,0 +1,228 @@
+//! How far groups are, as a pure table.
+
+use crate::group_topic::{GroupTopic, GroupTopicRef};
+use common::wire::body::{ConsumerOffsetSerializeWrapper, DataVersion};
+use hashbrown::HashMap;
+use std::collections::BTreeMap;
+
+/// What became of a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Commit {
+    /// It is the offset now.
+    Stored,
+    /// The offset was reset, and the group has not heard of it yet: what it says about the old one does not count.
+    ResetPending,
+}
+
+/// Offsets of every group in every topic it consumes.
+#[derive(Debug, Default)]
+pub(super) struct Offsets {
+    by_place: HashMap<GroupTopic, Progress>,
+    version: DataVersion,
+    commits: u64,
+    commits_per_version: u64,
+    changed: bool,
+}
+
+/// Offsets by queue. Groups commit any queue id and any value, so both stay as they came.
+type ByQueue = BTreeMap<i32, i64>;
+
+#[derive(Debug, Default)]
+struct Progress {
+    committed: ByQueue,
+    pulled: ByQueue,
+    reset: ByQueue,
+}
+
+impl Offsets {
+    /// No offsets; the version takes a step with every so many commits.
+    pub(super) fn new(version: DataVersion, commits_per_version: u64) -> Self {
+        Self {
+            version,
+            commits_per_version: commits_per_version.max(1),
+            ..Self::default()
+        }
+    }
+
+    /// Takes the committed offsets of a file. Pulled ones are not: after a start nothing is under way.
+    pub(super) fn load(&mut self, stored: ConsumerOffsetSerializeWrapper) {
+        self.version = stored.data_version;
+        for (key, queues) in stored.offset_table {
+            match key.split_once('@') {
+                Some((topic, group)) => self.progress(topic, group).committed = queues,
+                None => {
+                    tracing::warn!("offsets of \"{key}\" are skipped: the key must be topic@group")
+                }
+            }
+        }
+    }
+
+    pub(super) fn commit(
+        &mut self,
+        group: &str,
+        topic: &str,
+        queue_id: i32,
+        offset: i64,
+        now_ms: i64,
+    ) -> Commit {
+        let progress = self.progress(topic, group);
+        if progress.reset.contains_key(&queue_id) {
+            return Commit::ResetPending;
+        }
+        progress.committed.insert(queue_id, offset);
+        self.commits += 1;
+        if self.commits.is_multiple_of(self.commits_per_version) {
+            self.version.advance(0, now_ms);
+        }
+        self.changed = true;
+        Commit::Stored
+    }
+
+    /// Where the group goes on: at a reset it has not heard of, or where it committed. Negative offsets count as none.
+    pub(super) fn committed(&self, group: &str, topic: &str, queue_id: i32) -> Option<i64> {
+        let progress = self.by_place.get(&GroupTopicRef { group, topic })?;
+        let offset = progress
+            .reset
+            .get(&queue_id)
+            .or_else(|| progress.committed.get(&queue_id));
+        offset.copied().filter(|offset| *offset >= 0)
+    }
+
+    pub(super) fn pulled(&mut self, group: &str, topic: &str, queue_id: i32, offset: i64) {
+        self.progress(topic, group).pulled.insert(queue_id, offset);
+        self.changed = true;
+    }
+
+    pub(super) fn pull_offset(&self, group: &str, topic: &str, queue_id: i32) -> Option<i64> {
+        self.by_place
+            .get(&GroupTopicRef { group, topic })?
+            .pulled
+            .get(&queue_id)
+            .copied()
+    }
+
+    pub(super) fn reset(&mut self, group: &str, topic: &str, queue_id: i32, offset: i64) {
+        let progress = self.progress(topic, group);
+        progress.reset.insert(queue_id, offset);
+        progress.committed.insert(queue_id, offset);
+        self.changed = true;
+    }
+
+    pub(super) fn pending_reset(&self, group: &str, topic: &str, queue_id: i32) -> Option<i64> {
+        self.by_place
+            .get(&GroupTopicRef { group, topic })?
+            .reset
+            .get(&queue_id)
+            .copied()
+    }
+
+    pub(super) fn take_reset(&mut self, group: &str, topic: &str, queue_id: i32) -> Option<i64> {
+        self.by_place
+            .get_mut(&GroupTopicRef { group, topic })?
+            .reset
+            .remove(&queue_id)
+    }
+
+    pub(super) fn queues(&self, group: &str, topic: &str) -> ByQueue {
+        let progress = self.by_place.get(&GroupTopicRef { group, topic });
+        progress
+            .map(|progress| progress.committed.clone())
+            .unwrap_or_default()
+    }
+
+    pub(super) fn topics_of(&self, group: &str) -> Vec<String> {
+        sorted(
+            self.places()
+                .filter(|place| *place.group == *group)
+                .map(|place| &place.topic),
+        )
+    }
+
+    pub(super) fn groups_of(&self, topic: &str) -> Vec<String> {
+        sorted(
+            self.places()
+                .filter(|place| *place.topic == *topic)
+                .map(|place| &place.group),
+        )
+    }
+
+    pub(super) fn pairs(&self) -> Vec<(String, String)> {
+        self.places()
+            .map(|place| (place.group.to_string(), place.topic.to_string()))
+            .collect()
+    }
+
+    /// Places with committed offsets.
+    fn places(&self) -> impl Iterator<Item = &GroupTopic> {
+        let committed = self
+            .by_place
+            .iter()
+            .filter(|(_, progress)| !progress.committed.is_empty());
+        committed.map(|(place, _)| place)
+    }
+
+    pub(super) fn remove_topic(&mut self, topic: &str) {
+        self.by_place.retain(|place, _| *place.topic != *topic);
+        self.changed = true;
+    }
+
+    pub(super) fn remove_group(&mut self, group: &str) {
+        self.by_place.retain(|place, _| *place.group != *group);
+        self.changed = true;
+    }
+
+    /// True once after every change.
+    pub(super) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// The next [`Self::take_changed`] is true: what was taken could not be written.
+    pub(super) fn mark_changed(&mut self) {
+        self.changed = true;
+    }
+
+    /// The table as the file and requests show it.
+    pub(super) fn wrapper(&self) -> ConsumerOffsetSerializeWrapper {
+        let mut wrapper = ConsumerOffsetSerializeWrapper {
+            data_version: self.version,
+            ..ConsumerOffsetSerializeWrapper::default()
+        };
+        for (place, progress) in &self.by_place {
+            let key = || format!("{}@{}", place.topic, place.group);
+            if !progress.committed.is_empty() {
+                wrapper
+                    .offset_table
+                    .insert(key(), progress.committed.clone());
+                let topics = wrapper
+                    .group_topic_map
+                    .entry(place.group.to_string())
+                    .or_default();
+                topics.push(place.topic.to_string());
+            }
+            if !progress.pulled.is_empty() {
+                wrapper
+                    .pull_offset_table
+                    .insert(key(), progress.pulled.clone());
+            }
+        }
+        for topics in wrapper.group_topic_map.values_mut() {
+            topics.sort_unstable();
+        }
+        wrapper
+    }
+
+    fn progress(&mut self, topic: &str, group: &str) -> &mut Progress {
+        self.by_place
+            .entry_ref(&GroupTopicRef { group, topic })
+            .or_default()
+    }
+}
+
+fn sorted<'a>(names: impl Iterator<Item = &'a Box<str>>) -> Vec<String> {
+    let mut names: Vec<String> = names.map(ToString::to_string).collect();
+    names.sort_unstable();
+    names
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,131 @@
+use super::*;
+use crate::attributes::Attributes;
+use common::clock::{ManualClock, Millis};
+use std::fs;
+use std::path::PathBuf;
+
+fn world() -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("config/subscriptionGroup.json");
+    (directory, path)
+}
+
+fn open(path: &Path, auto_create: bool) -> SubscriptionGroupTable {
+    SubscriptionGroupTable::open(path, auto_create, Arc::new(ManualClock::new(Millis(1)))).unwrap()
+}
+
+#[test]
+fn well_known_groups_exist_and_others_come_with_their_first_use() {
+    let (_directory, path) = world();
+    let table = open(&path, true);
+    assert!(
+        names::WELL_KNOWN_GROUPS
+            .iter()
+            .all(|group| table.contains(group))
+    );
+    assert!(table.get("g").is_none());
+    assert_eq!(
+        *table.find_or_create("g").unwrap(),
+        SubscriptionGroupConfig::new("g")
+    );
+    assert!(table.find_or_create("g.x").is_none() && table.find_or_create("").is_none());
+    assert!(open(&path, false).contains("g"));
+}
+
+#[test]
+fn without_auto_creation_only_system_groups_come_into_being() {
+    let (_directory, path) = world();
+    let table = open(&path, false);
+    assert!(table.find_or_create("g").is_none());
+    assert!(table.find_or_create("CID_RMQ_SYS_x").is_some());
+}
+
+#[test]
+fn groups_are_changed_kept_and_deleted() {
+    let (_directory, path) = world();
+    let table = open(&path, true);
+    let config = SubscriptionGroupConfig {
+        retry_max_times: 3,
+        ..SubscriptionGroupConfig::new("g")
+    };
+    table.update(config.clone()).unwrap();
+    let version = table.wrapper().data_version;
+    table.update(config.clone()).unwrap();
+    assert_eq!(table.wrapper().data_version, version);
+    drop(table);
+    let table = open(&path, true);
+    assert_eq!(*table.get("g").unwrap(), config);
+    assert_eq!(table.wrapper().data_version, version);
+    assert!(table.delete("g").unwrap() && !table.delete("g").unwrap());
+    assert!(open(&path, true).get("g").is_none());
+}
+
+#[test]
+fn attributes_change_by_their_prefix() {
+    let (_directory, path) = world();
+    let table = open(&path, true);
+    let change = |key: &str, value: &str| SubscriptionGroupConfig {
+        attributes: Attributes::from([(key.to_owned(), value.to_owned())]),
+        ..SubscriptionGroupConfig::new("g")
+    };
+    table.update(change("+priority.factor", "50")).unwrap();
+    assert_eq!(table.get("g").unwrap().attributes["priority.factor"], "50");
+    assert!(table.update(change("+priority.factor", "-1")).is_err());
+    assert_eq!(
+        table.update(change("+foo", "x")).unwrap_err().to_string(),
+        "unsupported key: foo"
+    );
+    table.update(change("-priority.factor", "")).unwrap();
+    assert!(table.get("g").unwrap().attributes.is_empty());
+}
+
+#[test]
+fn a_list_is_taken_whole_or_not_at_all() {
+    let (_directory, path) = world();
+    let table = open(&path, true);
+    let groups = |names: &[&str]| {
+        names
+            .iter()
+            .map(|name| SubscriptionGroupConfig::new(*name))
+            .collect()
+    };
+    assert!(table.update_all(groups(&["a", "b.c"])).is_err() && table.get("a").is_none());
+    table.update_all(groups(&["a", "b"])).unwrap();
+    assert!(table.contains("a") && table.contains("b"));
+}
+
+#[test]
+fn a_file_of_a_java_broker_is_read_and_its_forbidden_table_counts() {
+    let (_directory, path) = world();
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let java = r#"{
+	"dataVersion":{"counter":3,"stateVersion":0,"timestamp":1700000000000},
+	"forbiddenTable":{"g":{"t":4}},
+	"subscriptionGroupTable":{
+		"g":{"attributes":{},"brokerId":0,"consumeBroadcastEnable":false,"consumeEnable":true,"groupName":"g",
+			"groupRetryPolicy":{"type":"CUSTOMIZED"},"retryMaxTimes":5,"retryQueueNums":2}
+	}
+}"#;
+    fs::write(&path, java).unwrap();
+    let table = open(&path, true);
+    let group = table.get("g").unwrap();
+    assert_eq!(
+        (
+            group.retry_max_times,
+            group.retry_queue_nums,
+            group.consume_broadcast_enable
+        ),
+        (5, 2, false)
+    );
+    assert!(table.is_read_forbidden("g", "t") && !table.is_read_forbidden("g", "u"));
+    assert_eq!(table.wrapper().data_version.counter, 3);
+}
+
+#[test]
+fn consumers_come_first_when_the_file_cannot_be_written() {
+    let (_directory, path) = world();
+    let table = open(&path, true);
+    fs::create_dir_all(path.with_extension("json.tmp")).unwrap();
+    assert!(table.find_or_create("g").is_some() && table.contains("g"));
+    assert!(table.update(SubscriptionGroupConfig::new("h")).is_err() && !table.contains("h"));
+}

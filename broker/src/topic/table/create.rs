@@ -1,0 +1,139 @@
+//! Topics that come into being by their use.
+
+use super::{Change, TopicTable};
+use crate::config_file::ConfigFile;
+use crate::topic::perm::{INHERIT, READ_WRITE};
+use crate::topic::{Topic, TopicError};
+use common::names;
+use common::wire::body::TopicConfig;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+impl TopicTable {
+    /// The topic of a send, created after the model of `default_topic` if it is not there and the model may be one. A retry
+    /// topic needs no model. `None`: the topic does not exist and may not be created.
+    ///
+    /// # Errors
+    /// The name is none, or the file cannot be written.
+    pub fn create_on_send(
+        &self,
+        topic: &str,
+        default_topic: &str,
+        default_queue_nums: i32,
+        unit_mode: bool,
+        peer: SocketAddr,
+    ) -> Result<Option<Arc<Topic>>, TopicError> {
+        names::validate_topic(topic)?;
+        let file = self.shared.file.lock();
+        if let Some(known) = self.get(topic) {
+            return Ok(Some(known));
+        }
+        let template = self
+            .template(default_topic)
+            .filter(|template| template.perm & INHERIT != 0);
+        let mut config = match template {
+            Some(template) => {
+                let queues = default_queue_nums.min(template.write_queue_nums).max(0);
+                TopicConfig {
+                    topic_filter_type: template.topic_filter_type,
+                    ..TopicConfig::new(topic, queues, template.perm & !INHERIT)
+                }
+            }
+            None if names::is_retry_topic(topic) => TopicConfig::new(topic, 1, READ_WRITE),
+            None => return Ok(None),
+        };
+        config.topic_sys_flag = names::unit_sys_flag(topic, unit_mode);
+        tracing::info!("topic {topic} created by a send from {peer}: {config:?}");
+        self.put(&file, config).map(Some)
+    }
+
+    /// The topic that new ones are modelled on. Where topics are not created by themselves, `TBW102` (which somebody must have
+    /// made by hand) is no model and does not look like one.
+    fn template(&self, default_topic: &str) -> Option<Arc<Topic>> {
+        let template = self.get(default_topic)?;
+        let disabled =
+            default_topic == names::AUTO_CREATE_TOPIC_KEY_TOPIC && !self.shared.rules.auto_create;
+        if !disabled || template.perm == READ_WRITE {
+            return Some(template);
+        }
+        let config = TopicConfig {
+            perm: READ_WRITE,
+            ..TopicConfig::clone(&template)
+        };
+        let mut topics = self.shared.topics.write();
+        let counter = topics.version.counter;
+        let tamed = topics.insert(&self.shared.rules, config, counter);
+        self.shared.generation.fetch_add(1, Ordering::AcqRel);
+        Some(tamed)
+    }
+
+    /// The topic for a group's redeliveries, created if it is not there; one that is there gets the order and unit flags.
+    ///
+    /// # Errors
+    /// The group's name makes no topic, or the file cannot be written.
+    pub fn ensure_retry_topic(
+        &self,
+        group: &str,
+        queues: i32,
+        order: bool,
+        unit_mode: bool,
+    ) -> Result<Arc<Topic>, TopicError> {
+        let topic = names::retry_topic(group);
+        let sys_flag = names::unit_sys_flag(&topic, unit_mode);
+        let fits = |known: &Arc<Topic>| {
+            known.order == order && known.topic_sys_flag & sys_flag == sys_flag
+        };
+        if let Some(known) = self.get(&topic).filter(fits) {
+            return Ok(known);
+        }
+        names::validate_topic(&topic)?;
+        let file = self.shared.file.lock();
+        let known = self.get(&topic);
+        if let Some(known) = known.clone().filter(fits) {
+            return Ok(known);
+        }
+        let base = known.map_or_else(
+            || TopicConfig::new(topic, queues.max(0), READ_WRITE),
+            |known| TopicConfig::clone(&known),
+        );
+        let topic_sys_flag = base.topic_sys_flag | sys_flag;
+        self.put(
+            &file,
+            TopicConfig {
+                order,
+                topic_sys_flag,
+                ..base
+            },
+        )
+    }
+
+    /// The topic for a group's dead letters, created if it is not there.
+    ///
+    /// # Errors
+    /// The group's name makes no topic, or the file cannot be written.
+    pub fn ensure_dead_letter_topic(&self, group: &str) -> Result<Arc<Topic>, TopicError> {
+        let topic = names::dlq_topic(group);
+        if let Some(known) = self.get(&topic) {
+            return Ok(known);
+        }
+        names::validate_topic(&topic)?;
+        let file = self.shared.file.lock();
+        match self.get(&topic) {
+            Some(known) => Ok(known),
+            None => self.put(&file, TopicConfig::new(topic, 1, READ_WRITE)),
+        }
+    }
+
+    fn put(&self, file: &ConfigFile, config: TopicConfig) -> Result<Arc<Topic>, TopicError> {
+        let put = vec![config];
+        let mut made = self.make(
+            file,
+            Change {
+                put,
+                ..Change::default()
+            },
+        )?;
+        Ok(made.remove(0))
+    }
+}

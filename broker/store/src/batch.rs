@@ -1,0 +1,133 @@
+//! Records encoded and waiting to be appended together.
+
+use std::sync::Arc;
+
+use common::ids::{PhysicalOffset, QueueOffset};
+use common::message::properties;
+use common::message::record::{self, Encoded, RecordParts};
+use common::message::{sys_flag, tags_code};
+
+use crate::consume_queue::Queue;
+use crate::error::StoreError;
+
+/// Memory an idle batch may keep.
+const KEPT_BYTES: usize = 256 * 1024;
+
+/// Encoded records of one turn, reused turn after turn.
+#[derive(Debug, Default)]
+pub struct RecordBatch {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) entries: Vec<Entry>,
+    groups: u32,
+    group: Option<u32>,
+}
+
+/// One record of the batch.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) start: usize,
+    pub(crate) encoded: Encoded,
+    pub(crate) tags_code: i64,
+    /// Whether consumers will see it.
+    pub(crate) queued: bool,
+    /// Records of one group go into the same segment, or none of them anywhere.
+    pub(crate) group: Option<u32>,
+}
+
+/// Where a record ended up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// Position of the record in the log.
+    pub physical_offset: PhysicalOffset,
+    /// Index of the message in its queue; 0 for a record that is in the log only.
+    pub queue_offset: QueueOffset,
+    /// Milliseconds since 1970.
+    pub store_timestamp: i64,
+    /// Bytes of the record.
+    pub bytes: u32,
+}
+
+impl Appended {
+    /// Position behind the record: the message is durable once the log is flushed up to here.
+    pub fn end(&self) -> u64 {
+        self.physical_offset.0 + u64::from(self.bytes)
+    }
+}
+
+impl Entry {
+    /// Bytes of the record.
+    pub(crate) fn len(&self) -> usize {
+        usize::try_from(self.encoded.bytes).unwrap_or(usize::MAX)
+    }
+}
+
+impl RecordBatch {
+    /// Records in the batch.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// True when there is no record.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Bytes of all records.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Forgets all records; keeps memory for the next ones, but not more than a busy turn needs.
+    pub fn clear(&mut self) {
+        self.truncate(0);
+        (self.groups, self.group) = (0, None);
+        if self.bytes.capacity() > KEPT_BYTES {
+            self.bytes = Vec::new();
+        }
+    }
+
+    /// Forgets the records from the `len`th on.
+    pub fn truncate(&mut self, len: usize) {
+        let start = self
+            .entries
+            .get(len)
+            .map_or(self.bytes.len(), |entry| entry.start);
+        self.bytes.truncate(start);
+        self.entries.truncate(len);
+    }
+
+    /// From here on, up to [`Self::end_group`], all records go into the same file of the log, and
+    /// either all of them are stored or none: what clients send as one batch.
+    pub fn begin_group(&mut self) {
+        self.groups = self.groups.wrapping_add(1);
+        self.group = Some(self.groups);
+    }
+
+    /// From here on each record is on its own again.
+    pub fn end_group(&mut self) {
+        self.group = None;
+    }
+
+    /// Encodes a record for `queue`, whose topic and id the parts must name.
+    ///
+    /// # Errors
+    /// [`StoreError::Record`]: a part does not fit its length field. The batch is as it was.
+    pub fn push(&mut self, queue: &Arc<Queue>, parts: &RecordParts<'_>) -> Result<(), StoreError> {
+        assert!(
+            queue.topic() == parts.topic && queue.id() == parts.queue_id,
+            "a record goes to the queue it names"
+        );
+        let start = self.bytes.len();
+        let encoded = record::encode(parts, &mut self.bytes)?;
+        self.entries.push(Entry {
+            queue: Arc::clone(queue),
+            start,
+            encoded,
+            tags_code: properties::get(parts.properties, properties::TAGS).map_or(0, tags_code),
+            queued: sys_flag::is_queued(encoded.sys_flag),
+            group: self.group,
+        });
+        Ok(())
+    }
+}

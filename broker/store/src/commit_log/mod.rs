@@ -1,0 +1,9 @@
+//! The log: one tail, one lock.
+
+mod append;
+mod place;
+mod prepare;
+pub(crate) mod recover;
+pub(crate) mod segments;
+
+pub(crate) use append::CommitLog;

@@ -1,0 +1,106 @@
+//! Where the log ends: record by record from a known start to the first bytes that are none.
+
+use common::message::record::{BLANK_MAGIC, RecordView};
+
+use super::segments::{Segment, Segments};
+use crate::error::StoreError;
+
+/// What the bytes at a position of the log are.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Step<'a> {
+    /// A record.
+    Record(RecordView<'a>),
+    /// The rest of the segment is blank.
+    Blank,
+    /// The valid log ends here.
+    End,
+}
+
+/// Judges the bytes at `offset` of the log, given up to the end of their segment. A record counts
+/// only if it says itself that it belongs there: what an earlier life of the log left behind does
+/// not come back.
+pub(crate) fn step(bytes: &[u8], offset: u64, check_crc: bool) -> Step<'_> {
+    let Some(magic) = bytes.get(4..8) else {
+        return Step::End;
+    };
+    if magic == BLANK_MAGIC.to_be_bytes() {
+        return Step::Blank;
+    }
+    match RecordView::parse(bytes) {
+        Ok(record) if u64::try_from(record.physical_offset) == Ok(offset) => {
+            if check_crc && !record.body_is_intact() {
+                Step::End
+            } else {
+                Step::Record(record)
+            }
+        }
+        _ => Step::End,
+    }
+}
+
+/// The valid part of the log, as far as it was looked at.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// Position behind the last record.
+    pub(crate) end: u64,
+    /// Whether a record starts, or the log ends, at the position that was asked for.
+    pub(crate) hit: bool,
+}
+
+/// Walks from `start`, where a record must start, to the end of the valid log, and notices
+/// whether `wanted` is the start of a record on the way.
+pub(crate) fn walk(
+    segments: &Segments,
+    start: u64,
+    wanted: u64,
+    check_crc: bool,
+) -> Result<Found, StoreError> {
+    let (mut at, mut hit) = (start, start == wanted);
+    'segments: while let Some(segment) = segments.holding(at) {
+        tracing::info!(at, "recovering the CommitLog");
+        let bytes = rest_of(segments, &segment, at)?;
+        let mut rest = &bytes[..];
+        loop {
+            match step(rest, at, check_crc) {
+                Step::Record(record) => {
+                    rest = &rest[usize::try_from(record.total_size).unwrap_or(0)..];
+                    at += u64::from(record.total_size);
+                }
+                Step::Blank => at = segment.base + segments.bytes,
+                Step::End => break 'segments,
+            }
+            hit |= at == wanted;
+            if at == segment.base + segments.bytes {
+                break;
+            }
+        }
+    }
+    Ok(Found { end: at, hit })
+}
+
+/// Newest segment that begins with a record for which `fits` says yes, given the position and the
+/// store time of that record; the oldest segment when there is none.
+pub(crate) fn start_segment(
+    segments: &Segments,
+    fits: impl Fn(u64, i64) -> bool,
+) -> Result<u64, StoreError> {
+    for segment in segments.all().iter().rev() {
+        let bytes = rest_of(segments, segment, segment.base)?;
+        if let Step::Record(first) = step(&bytes, segment.base, false)
+            && first.store_timestamp != 0
+            && fits(segment.base, first.store_timestamp)
+        {
+            return Ok(segment.base);
+        }
+    }
+    Ok(segments.min_offset())
+}
+
+fn rest_of(segments: &Segments, segment: &Segment, at: u64) -> Result<bytes::Bytes, StoreError> {
+    let from = at - segment.base;
+    let left = usize::try_from(segments.bytes - from).unwrap_or(usize::MAX);
+    segment
+        .file
+        .view(from, left)
+        .map_err(StoreError::io("map", &segment.path))
+}

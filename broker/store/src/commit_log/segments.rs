@@ -1,0 +1,224 @@
+//! The log's files: names, opening, reserving.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::RwLock;
+
+use crate::error::StoreError;
+use crate::files::{Files, StoreFile};
+
+/// One file of the log.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    /// Position of its first byte in the log.
+    pub(crate) base: u64,
+    pub(crate) path: PathBuf,
+    pub(crate) file: Arc<dyn StoreFile>,
+}
+
+/// The files of the log, in order, without holes.
+#[derive(Debug)]
+pub(crate) struct Segments {
+    /// Bytes of each of them.
+    pub(crate) bytes: u64,
+    directory: PathBuf,
+    files: Arc<dyn Files>,
+    list: RwLock<Vec<Arc<Segment>>>,
+}
+
+/// Name of the file whose first byte stands at `base`.
+pub(crate) fn file_name(base: u64) -> String {
+    format!("{base:020}")
+}
+
+impl Segments {
+    /// Opens the segments in `directory`, which is created if it is not there.
+    pub(crate) fn open(
+        files: Arc<dyn Files>,
+        directory: &Path,
+        bytes: u64,
+    ) -> Result<Self, StoreError> {
+        files
+            .create_directories(directory)
+            .map_err(StoreError::io("create", directory))?;
+        let mut listed = files
+            .list(directory)
+            .map_err(StoreError::io("list", directory))?;
+        // A crash between creating and sizing a file leaves an empty one, always the last.
+        if let Some((name, _)) = listed.pop_if(|(_, size)| *size == 0) {
+            let path = directory.join(name);
+            files
+                .delete(&path)
+                .map_err(StoreError::io("delete", &path))?;
+        }
+        let mut list: Vec<Arc<Segment>> = Vec::with_capacity(listed.len());
+        for (name, size) in listed {
+            let path = directory.join(&name);
+            let corrupt = |problem| StoreError::Corrupt {
+                path: path.clone(),
+                problem,
+            };
+            let base: u64 = name
+                .parse()
+                .map_err(|_| corrupt("not a CommitLog file: its name is no position".into()))?;
+            if size != bytes {
+                let problem = format!("{size} bytes long, mappedFileSizeCommitLog says {bytes}");
+                return Err(corrupt(problem));
+            }
+            let expected = list.last().map_or(base, |last| last.base + bytes);
+            if base != expected || !base.is_multiple_of(bytes) {
+                let expected = file_name(expected - expected % bytes);
+                return Err(corrupt(format!(
+                    "expected the CommitLog file {expected} here"
+                )));
+            }
+            let file = files.open(&path).map_err(StoreError::io("open", &path))?;
+            list.push(Arc::new(Segment { base, path, file }));
+        }
+        Ok(Self {
+            bytes,
+            directory: directory.to_owned(),
+            files,
+            list: RwLock::new(list),
+        })
+    }
+
+    /// Position of the oldest byte; 0 without any segment.
+    pub(crate) fn min_offset(&self) -> u64 {
+        self.list.read().first().map_or(0, |first| first.base)
+    }
+
+    /// Every segment, oldest first.
+    pub(crate) fn all(&self) -> Vec<Arc<Segment>> {
+        self.list.read().clone()
+    }
+
+    /// The segment that holds `offset`.
+    pub(crate) fn holding(&self, offset: u64) -> Option<Arc<Segment>> {
+        let list = self.list.read();
+        let first = list.first()?.base;
+        let at = usize::try_from(offset.checked_sub(first)? / self.bytes).ok()?;
+        list.get(at).cloned()
+    }
+
+    /// Reserves the segment that starts at `base`; it joins the list with [`Self::add`].
+    pub(crate) fn create(&self, base: u64) -> Result<Arc<Segment>, StoreError> {
+        let path = self.directory.join(file_name(base));
+        let file =
+            self.files
+                .create(&path, self.bytes, true)
+                .map_err(|source| match StoreError::io("reserve", &path)(source) {
+                    StoreError::DiskFull { path, .. } => StoreError::DiskFull {
+                        path,
+                        bytes: self.bytes,
+                    },
+                    other => other,
+                })?;
+        Ok(Arc::new(Segment { base, path, file }))
+    }
+
+    /// Appends a segment to the list.
+    pub(crate) fn add(&self, segment: Arc<Segment>) {
+        let mut list = self.list.write();
+        let expected = list
+            .last()
+            .map_or(segment.base, |last| last.base + self.bytes);
+        assert_eq!(segment.base, expected, "the log has no holes");
+        list.push(segment);
+    }
+
+    /// Deletes the segments from `base` on.
+    pub(crate) fn remove_from(&self, base: u64) -> Result<(), StoreError> {
+        let removed: Vec<_> = {
+            let mut list = self.list.write();
+            let keep = list
+                .iter()
+                .take_while(|segment| segment.base < base)
+                .count();
+            list.drain(keep..).collect()
+        };
+        // Newest first: a crash in between leaves no hole.
+        removed
+            .iter()
+            .rev()
+            .try_for_each(|segment| self.discard(segment))
+    }
+
+    /// Deletes a segment that is not in the list.
+    pub(crate) fn discard(&self, segment: &Segment) -> Result<(), StoreError> {
+        self.files
+            .delete(&segment.path)
+            .map_err(StoreError::io("delete", &segment.path))
+    }
+
+    /// A view of `bytes` bytes at `offset`, all in one segment; `None` where there is none.
+    pub(crate) fn view(&self, offset: u64, bytes: usize) -> Option<Bytes> {
+        let segment = self.holding(offset)?;
+        match segment.file.view(offset - segment.base, bytes) {
+            Ok(view) => Some(view),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => None,
+            Err(error) => {
+                tracing::error!(path = %segment.path.display(), %error, "a segment cannot be read");
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::memory::MemFiles;
+
+    fn open(names: &[(&str, u64)]) -> Result<Segments, StoreError> {
+        let files = MemFiles::new();
+        for (name, bytes) in names {
+            files
+                .create(&Path::new("/log").join(name), *bytes, false)
+                .unwrap();
+        }
+        Segments::open(files, Path::new("/log"), 100)
+    }
+
+    #[test]
+    fn segments_are_found_by_offset() {
+        let segments =
+            open(&[("00000000000000000100", 100), ("00000000000000000200", 100)]).unwrap();
+        assert_eq!(segments.min_offset(), 100);
+        let base = |offset| segments.holding(offset).map(|segment| segment.base);
+        assert_eq!(
+            [base(99), base(100), base(299), base(300)],
+            [None, Some(100), Some(200), None]
+        );
+    }
+
+    #[test]
+    fn files_of_another_size_or_name_are_refused() {
+        let check = |names: &[(&str, u64)], problem: &str| {
+            let error = open(names).unwrap_err().to_string();
+            assert!(error.contains(problem), "{error}");
+        };
+        check(
+            &[("00000000000000000000", 99)],
+            "99 bytes long, mappedFileSizeCommitLog says 100",
+        );
+        check(&[("notes.txt", 100)], "its name is no position");
+        check(
+            &[("00000000000000000000", 100), ("00000000000000000200", 100)],
+            "expected the CommitLog file 00000000000000000100",
+        );
+        check(
+            &[("00000000000000000150", 100)],
+            "expected the CommitLog file 00000000000000000100",
+        );
+    }
+
+    #[test]
+    fn empty_last_file_is_removed() {
+        let segments = open(&[("00000000000000000000", 100), ("00000000000000000100", 0)]).unwrap();
+        assert_eq!(segments.all().len(), 1);
+    }
+}

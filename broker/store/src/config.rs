@@ -1,0 +1,89 @@
+//! Settings of the store.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::consume_queue::unit::UNIT_BYTES;
+use crate::error::StoreError;
+
+/// When a message counts as stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FlushMode {
+    /// Once it is in the page cache; a timer brings it to the disk.
+    Async,
+    /// Once it is on the disk.
+    Sync,
+}
+
+/// Settings of a store.
+#[derive(Debug, Clone)]
+pub struct StoreConfig {
+    /// Directory of everything but the log.
+    pub root: PathBuf,
+    /// Directory of the log's segments.
+    pub commit_log: PathBuf,
+    /// Bytes of a segment. Must not change once there is a store.
+    pub segment_bytes: u64,
+    /// Bytes of a ConsumeQueue file, a multiple of 20. Must not change once there is a store.
+    pub consume_queue_file_bytes: u64,
+    /// Largest body in bytes.
+    pub max_message_bytes: usize,
+    /// When a message counts as stored.
+    pub flush_mode: FlushMode,
+    /// Time between two syncs of the log under [`FlushMode::Async`].
+    pub flush_interval: Duration,
+    /// Time between two writes of ConsumeQueues and checkpoint.
+    pub index_interval: Duration,
+    /// Messages stored within so many bytes before the end count as being in memory.
+    pub hot_bytes: u64,
+    /// Most bytes one read returns of messages in memory, and of others.
+    pub read_bytes: (usize, usize),
+    /// Most messages one read returns of messages in memory, and of others.
+    pub read_messages: (usize, usize),
+    /// Most bytes of ConsumeQueue units one read looks at.
+    pub read_filter_bytes: usize,
+    /// Verify checksums of bodies while recovering.
+    pub check_crc: bool,
+}
+
+impl StoreConfig {
+    /// The reference's defaults below `root`.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        let root = root.into();
+        Self {
+            commit_log: root.join("commitlog"),
+            root,
+            segment_bytes: 1 << 30,
+            consume_queue_file_bytes: 300_000 * 20,
+            max_message_bytes: 4 << 20,
+            flush_mode: FlushMode::Async,
+            flush_interval: Duration::from_millis(500),
+            index_interval: Duration::from_secs(1),
+            hot_bytes: 8 << 30,
+            read_bytes: (256 << 10, 64 << 10),
+            read_messages: (32, 8),
+            read_filter_bytes: 16_000,
+            check_crc: true,
+        }
+    }
+
+    /// Refuses what no store can be made of.
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
+        /// Positions within a segment are 31-bit numbers on disk.
+        const SEGMENT_BYTES: std::ops::RangeInclusive<u64> = 256..=0x7FFF_FFFF;
+        let refuse = |problem: String| Err(StoreError::Config { problem });
+        if !SEGMENT_BYTES.contains(&self.segment_bytes) {
+            let bytes = self.segment_bytes;
+            return refuse(format!(
+                "CommitLog files of {bytes} bytes; 256 to 2147483647 work"
+            ));
+        }
+        let file_bytes = self.consume_queue_file_bytes;
+        if file_bytes == 0 || !file_bytes.is_multiple_of(UNIT_BYTES as u64) {
+            return refuse(format!(
+                "ConsumeQueue files of {file_bytes} bytes; multiples of 20 work"
+            ));
+        }
+        Ok(())
+    }
+}

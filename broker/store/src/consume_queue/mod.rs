@@ -1,0 +1,8 @@
+//! `ConsumeQueue`s: for each queue, which record is its nth message.
+
+mod queue;
+mod table;
+pub(crate) mod unit;
+
+pub use queue::Queue;
+pub(crate) use table::QueueTable;

@@ -1,0 +1,536 @@
+//! One queue: its next offset, the units not yet in its files, and its files.
+
+use std::fmt;
+use std::io;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use super::unit::{UNIT_BYTES, Unit};
+use crate::commit_log::segments::file_name;
+use crate::error::StoreError;
+use crate::files::{Files, StoreFile};
+
+/// Units a busy queue keeps in memory although they are in its file: those who read at the tail
+/// need no system call.
+const KEPT_UNITS: usize = 256;
+/// Most messages a queue may lack in its middle. More than any crash can lose are the sign of a
+/// damaged record, whose offset must not make the queue grow without bounds.
+const MAX_HOLE_UNITS: u64 = 1_000_000;
+/// Bytes read at first when looking for the end of a queue; most queues are short.
+const SCAN_BYTES: u64 = 200 * UNIT_BYTES as u64;
+
+/// A queue of a topic. Held by whoever sends to it or waits for it.
+pub struct Queue {
+    topic: Arc<str>,
+    id: u32,
+    /// Offset of the next message; changes only under the log's append lock.
+    next: AtomicU64,
+    /// End of what consumers can see.
+    visible: AtomicU64,
+    min: AtomicU64,
+    watchers: AtomicU32,
+    /// It is on the list of those to be written.
+    dirty: AtomicBool,
+    deleted: AtomicBool,
+    tail: Mutex<Tail>,
+    /// `None` for a topic that can be no directory: its units live in memory only.
+    directory: Option<PathBuf>,
+    file_bytes: u64,
+}
+
+/// The units from `first` on.
+#[derive(Default)]
+struct Tail {
+    first: u64,
+    units: Vec<u8>,
+    /// Units below this offset are in the files.
+    filed: u64,
+    /// The file read last, while the queue is in use.
+    open: Option<(u64, Arc<dyn StoreFile>)>,
+    /// Used since the last write-out.
+    active: bool,
+}
+
+/// Where a unit is in the files.
+#[derive(Clone, Copy)]
+struct Place {
+    base: u64,
+    at: u64,
+}
+
+impl Queue {
+    pub(super) fn new(
+        topic: Arc<str>,
+        id: u32,
+        directory: Option<PathBuf>,
+        file_bytes: u64,
+    ) -> Self {
+        Self {
+            topic,
+            id,
+            next: AtomicU64::new(0),
+            visible: AtomicU64::new(0),
+            min: AtomicU64::new(0),
+            watchers: AtomicU32::new(0),
+            dirty: AtomicBool::new(false),
+            deleted: AtomicBool::new(false),
+            tail: Mutex::default(),
+            directory,
+            file_bytes,
+        }
+    }
+
+    /// Its topic.
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// Its number in the topic.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// End of what consumers can see: the offset of the next message they will.
+    pub fn max_offset(&self) -> u64 {
+        self.visible.load(Ordering::SeqCst)
+    }
+
+    /// Offset of the oldest message.
+    pub fn min_offset(&self) -> u64 {
+        self.min.load(Ordering::Acquire)
+    }
+
+    /// From now on arrivals in this queue are reported, until as many calls of [`Self::unwatch`].
+    /// Look at [`Self::max_offset`] after this call: what arrived before is not reported.
+    pub fn watch(&self) {
+        self.watchers.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Takes one [`Self::watch`] back.
+    pub fn unwatch(&self) {
+        self.watchers.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_watched(&self) -> bool {
+        // Sequentially consistent with `watch` and `max_offset`: either the watcher sees the new
+        // end, or this sees the watcher.
+        self.watchers.load(Ordering::SeqCst) > 0
+    }
+
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.deleted.load(Ordering::Acquire)
+    }
+
+    pub(super) fn mark_deleted(&self) {
+        self.deleted.store(true, Ordering::Release);
+    }
+
+    /// Offset for the next message, which consumers see if it is `queued`; under the append lock.
+    pub(crate) fn take_next(&self, queued: bool) -> u64 {
+        if !queued {
+            return 0;
+        }
+        let next = self.next.load(Ordering::Relaxed);
+        self.next.store(next + 1, Ordering::Relaxed);
+        next
+    }
+
+    /// Undoes the last [`Self::take_next`]; under the append lock.
+    pub(crate) fn give_back(&self, queued: bool) {
+        if queued {
+            self.next.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Adds the unit of message `offset`, unless it is there already. True when it was added.
+    /// Called by whoever dispatches, one thread at a time.
+    pub(crate) fn push(&self, offset: u64, unit: Unit) -> bool {
+        let mut tail = self.tail.lock();
+        let end = tail.end();
+        if offset < end {
+            return false;
+        }
+        if end == 0 {
+            (tail.first, tail.filed) = (offset, offset);
+            self.min.store(offset, Ordering::Release);
+        } else if offset - end > MAX_HOLE_UNITS {
+            tracing::error!(queue = ?self, offset, "a record names an offset far beyond the queue");
+            return false;
+        } else {
+            // Units lost with a damaged file stay blank, so that an index is a message's offset.
+            for _ in end..offset {
+                tail.units.extend_from_slice(&Unit::BLANK.encode());
+            }
+        }
+        tail.units.extend_from_slice(&unit.encode());
+        tail.active = true;
+        drop(tail);
+        self.visible.store(offset + 1, Ordering::SeqCst);
+        true
+    }
+
+    /// The next message gets the offset behind the last one there is. After recovery, before
+    /// anything is appended.
+    pub(crate) fn settle(&self) {
+        self.next.store(self.max_offset(), Ordering::Relaxed);
+    }
+
+    /// True the first time since the last write-out: the caller puts the queue on the list.
+    pub(super) fn become_dirty(&self) -> bool {
+        !self.dirty.load(Ordering::Relaxed) && !self.dirty.swap(true, Ordering::Relaxed)
+    }
+
+    /// Reads the units from `from` on, at most `count`, fewer at the end of the queue, of a file
+    /// or of what is in files. `out` is replaced. True when a file was read, which then stays open
+    /// until a write-out finds the queue idle.
+    pub(crate) fn read(
+        &self,
+        files: &dyn Files,
+        from: u64,
+        count: usize,
+        out: &mut Vec<Unit>,
+    ) -> Result<bool, StoreError> {
+        out.clear();
+        let mut tail = self.tail.lock();
+        let left = usize::try_from(tail.end().saturating_sub(from)).unwrap_or(usize::MAX);
+        let count = left.min(count);
+        if from >= tail.first {
+            let at = units_len(from - tail.first);
+            let units = tail.units.get(at..).unwrap_or_default().as_chunks().0;
+            out.extend(units.iter().take(count).filter_map(Unit::decode));
+            return Ok(false);
+        }
+        let place = self.place(from);
+        let in_file = (self.file_bytes - place.at) / UNIT_BYTES as u64;
+        let filed = in_file.min(tail.first - from);
+        let count = usize::try_from(filed).unwrap_or(usize::MAX).min(count);
+        tail.active = true;
+        let open = match &tail.open {
+            Some((base, file)) if *base == place.base => Some(Arc::clone(file)),
+            _ => None,
+        };
+        drop(tail);
+        let file = match open {
+            Some(file) => file,
+            None => self.open_to_read(files, place.base)?,
+        };
+        let mut raw = vec![0; count * UNIT_BYTES];
+        let failed = |source| StoreError::io("read", &self.path(place.base))(source);
+        file.read_at(&mut raw, place.at).map_err(failed)?;
+        out.extend(raw.as_chunks().0.iter().map_while(Unit::decode));
+        Ok(true)
+    }
+
+    /// Opens a file and keeps it open while the queue is in use.
+    fn open_to_read(&self, files: &dyn Files, base: u64) -> Result<Arc<dyn StoreFile>, StoreError> {
+        let path = self.path(base);
+        let file = files.open(&path).map_err(StoreError::io("open", &path))?;
+        self.tail.lock().open = Some((base, Arc::clone(&file)));
+        Ok(file)
+    }
+
+    /// Offset of the first unit in the file after the one that holds `offset`.
+    pub(crate) fn next_file_start(&self, offset: u64) -> u64 {
+        let per_file = self.file_bytes / UNIT_BYTES as u64;
+        (offset / per_file + 1) * per_file
+    }
+
+    /// Hands the units that are in no file to the file system. A queue that was not used since
+    /// the last call gives back memory and file. True when it wants to be called again.
+    /// Called by one thread at a time.
+    pub(super) fn write_out(
+        &self,
+        files: &dyn Files,
+        scratch: &mut Vec<u8>,
+    ) -> Result<bool, StoreError> {
+        self.dirty.store(false, Ordering::Relaxed);
+        if self.is_deleted() || self.directory.is_none() {
+            return Ok(false);
+        }
+        loop {
+            let tail = self.tail.lock();
+            if tail.filed == tail.end() {
+                break;
+            }
+            let place = self.place(tail.filed);
+            let until = tail
+                .end()
+                .min((place.base + self.file_bytes) / UNIT_BYTES as u64);
+            let units = units_len(tail.filed - tail.first)..units_len(until - tail.first);
+            scratch.clear();
+            scratch.extend_from_slice(&tail.units[units]);
+            // Dispatch must not wait for the file system.
+            drop(tail);
+            self.write(files, place, scratch)?;
+            self.tail.lock().filed = until;
+        }
+        let mut tail = self.tail.lock();
+        let active = std::mem::take(&mut tail.active);
+        tail.trim(if active { KEPT_UNITS } else { 0 });
+        if !active {
+            tail.open = None;
+        }
+        Ok(active)
+    }
+
+    fn write(&self, files: &dyn Files, place: Place, units: &[u8]) -> Result<(), StoreError> {
+        let path = self.path(place.base);
+        let file = match files.open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if let Some(directory) = &self.directory {
+                    let made = files.create_directories(directory);
+                    made.map_err(StoreError::io("create", directory))?;
+                }
+                let made = files.create(&path, self.file_bytes, false);
+                let file = made.map_err(StoreError::io("create", &path))?;
+                // A new file whose first unit is not at its start is the first of a queue that
+                // began later: the slots before it say that nothing is there.
+                let blanks = Unit::BLANK.encode().repeat(units_in(place.at));
+                file.write_at(&blanks, 0)
+                    .map_err(StoreError::io("write", &path))?;
+                file
+            }
+            opened => opened.map_err(StoreError::io("open", &path))?,
+        };
+        file.write_at(units, place.at)
+            .map_err(StoreError::io("write", &path))
+    }
+
+    /// The unit of message `offset`; `None` where there is none. During recovery.
+    fn unit(&self, files: &dyn Files, offset: u64) -> Result<Option<Unit>, StoreError> {
+        let mut one = Vec::with_capacity(1);
+        self.read(files, offset, 1, &mut one)?;
+        Ok(one.first().copied().filter(|unit| !unit.is_blank()))
+    }
+
+    /// Finds the end of the queue in its files, and its oldest message in a log that begins at
+    /// `log_start`.
+    pub(super) fn load(&self, files: &dyn Files, log_start: u64) -> Result<(), StoreError> {
+        let bases = self.files_there(files)?;
+        let (Some(first), Some(last)) = (bases.first().copied(), bases.last().copied()) else {
+            return Ok(());
+        };
+        let mut end = last / UNIT_BYTES as u64;
+        self.scan(files, last, |offset, _| {
+            end = offset + 1;
+            ControlFlow::Continue(())
+        })?;
+        let mut min = None;
+        for base in &bases {
+            self.scan(files, *base, |offset, unit| {
+                if unit.is_blank() || unit.physical_offset < log_start {
+                    return ControlFlow::Continue(());
+                }
+                min = Some(offset);
+                ControlFlow::Break(())
+            })?;
+            if min.is_some() {
+                break;
+            }
+        }
+        self.set_end(end);
+        let none = if end == 0 { first } else { end };
+        self.min
+            .store(min.unwrap_or(none).min(end), Ordering::Release);
+        Ok(())
+    }
+
+    /// Start positions of the files, checked.
+    fn files_there(&self, files: &dyn Files) -> Result<Vec<u64>, StoreError> {
+        let Some(directory) = &self.directory else {
+            return Ok(Vec::new());
+        };
+        let listed = files
+            .list(directory)
+            .map_err(StoreError::io("list", directory))?;
+        let mut bases = Vec::with_capacity(listed.len());
+        for (name, bytes) in listed {
+            let path = directory.join(&name);
+            let corrupt = |problem| StoreError::Corrupt {
+                path: path.clone(),
+                problem,
+            };
+            let base: u64 = name
+                .parse()
+                .map_err(|_| corrupt("not a ConsumeQueue file: its name is no position".into()))?;
+            if bytes != self.file_bytes {
+                return Err(corrupt(format!(
+                    "{bytes} bytes long, mappedFileSizeConsumeQueue says {}",
+                    self.file_bytes
+                )));
+            }
+            if !base.is_multiple_of(self.file_bytes) {
+                return Err(corrupt(format!(
+                    "no file of {bytes} bytes starts at {base}"
+                )));
+            }
+            bases.push(base);
+        }
+        Ok(bases)
+    }
+
+    /// Visits the units of a file up to the first that is none.
+    fn scan(
+        &self,
+        files: &dyn Files,
+        base: u64,
+        mut visit: impl FnMut(u64, Unit) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        let path = self.path(base);
+        let file = files.open(&path).map_err(StoreError::io("open", &path))?;
+        let mut piece = Vec::new();
+        let (mut at, mut piece_bytes) = (0, SCAN_BYTES);
+        while at < self.file_bytes {
+            let bytes = piece_bytes.min(self.file_bytes - at);
+            piece.resize(usize::try_from(bytes).unwrap_or(0), 0);
+            file.read_at(&mut piece, at)
+                .map_err(StoreError::io("read", &path))?;
+            let mut offset = (base + at) / UNIT_BYTES as u64;
+            for raw in piece.as_chunks().0 {
+                let Some(unit) = Unit::decode(raw) else {
+                    return Ok(());
+                };
+                if visit(offset, unit).is_break() {
+                    return Ok(());
+                }
+                offset += 1;
+            }
+            at += bytes;
+            piece_bytes = SCAN_BYTES * 256;
+        }
+        Ok(())
+    }
+
+    /// Cuts all units of records that start at or behind `limit`. With `wipe`, what the files
+    /// hold behind the end becomes zeros even if nothing is cut: after a power cut there may be
+    /// units behind a hole. Returns how many were cut. During recovery, with nothing in memory.
+    pub(crate) fn cut(&self, files: &dyn Files, limit: u64, wipe: bool) -> Result<u64, StoreError> {
+        let before = self.max_offset();
+        // Units stand in the order of their records, but for blanks, which say nothing; so the
+        // search only brings near what the loop then finds.
+        let (mut low, mut high) = (self.min_offset(), before);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.unit(files, middle)? {
+                Some(unit) if unit.physical_offset >= limit => high = middle,
+                _ => low = middle + 1,
+            }
+        }
+        let mut end = low.max(self.min_offset());
+        while end > self.min_offset() {
+            match self.unit(files, end - 1)? {
+                Some(unit) if unit.physical_offset < limit => break,
+                _ => end -= 1,
+            }
+        }
+        if end < before || wipe {
+            self.wipe_from(files, end)?;
+            self.set_end(end);
+        }
+        self.tail.lock().open = None;
+        Ok(before - end)
+    }
+
+    fn wipe_from(&self, files: &dyn Files, end: u64) -> Result<(), StoreError> {
+        let place = self.place(end);
+        for base in self.files_there(files)? {
+            let path = self.path(base);
+            if base == place.base {
+                let file = files.open(&path).map_err(StoreError::io("open", &path))?;
+                let wiped = file.zero(place.at, self.file_bytes, false);
+                wiped.map_err(StoreError::io("zero", &path))?;
+            } else if base > place.base {
+                files
+                    .delete(&path)
+                    .map_err(StoreError::io("delete", &path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Position behind the newest record that has a unit; 0 without any.
+    pub(crate) fn indexed(&self, files: &dyn Files) -> Result<u64, StoreError> {
+        let last = self
+            .max_offset()
+            .checked_sub(1)
+            .filter(|last| *last >= self.min_offset());
+        let Some(last) = last else { return Ok(0) };
+        Ok(self.unit(files, last)?.map_or(0, |unit| unit.end()))
+    }
+
+    fn set_end(&self, end: u64) {
+        let mut tail = self.tail.lock();
+        *tail = Tail {
+            first: end,
+            filed: end,
+            ..Tail::default()
+        };
+        self.visible.store(end, Ordering::SeqCst);
+        self.next.store(end, Ordering::Relaxed);
+    }
+
+    fn place(&self, offset: u64) -> Place {
+        let position = offset * UNIT_BYTES as u64;
+        let at = position % self.file_bytes;
+        Place {
+            base: position - at,
+            at,
+        }
+    }
+
+    fn path(&self, base: u64) -> PathBuf {
+        self.directory
+            .as_deref()
+            .unwrap_or("".as_ref())
+            .join(file_name(base))
+    }
+}
+
+#[cfg(test)]
+impl Queue {
+    /// Units in memory, and whether a file is open.
+    pub(crate) fn in_memory(&self) -> (usize, bool) {
+        let tail = self.tail.lock();
+        (tail.units.len() / UNIT_BYTES, tail.open.is_some())
+    }
+}
+
+impl Tail {
+    fn end(&self) -> u64 {
+        self.first + (self.units.len() / UNIT_BYTES) as u64
+    }
+
+    /// Drops units that are in a file, all but the last `keep`.
+    fn trim(&mut self, keep: usize) {
+        let filed = usize::try_from(self.filed - self.first).unwrap_or(usize::MAX);
+        let drop = filed.saturating_sub(keep);
+        if drop == 0 {
+            return;
+        }
+        self.units.drain(..drop * UNIT_BYTES);
+        self.units
+            .shrink_to(self.units.len().max(keep * UNIT_BYTES));
+        self.first += drop as u64;
+    }
+}
+
+fn units_len(units: u64) -> usize {
+    usize::try_from(units)
+        .unwrap_or(usize::MAX)
+        .saturating_mul(UNIT_BYTES)
+}
+
+fn units_in(bytes: u64) -> usize {
+    usize::try_from(bytes / UNIT_BYTES as u64).unwrap_or(usize::MAX)
+}
+
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (min, max) = (self.min_offset(), self.max_offset());
+        write!(f, "{}[{}] {min}..{max}", self.topic, self.id)
+    }
+}

@@ -1,0 +1,108 @@
+//! What the store asks of a file system, so that tests can put another one underneath.
+
+use std::fmt::Debug;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+mod disk;
+#[cfg(test)]
+pub(crate) mod memory;
+
+pub use disk::DiskFiles;
+
+/// A directory tree. Every method may be called from any thread.
+pub trait Files: Debug + Send + Sync + 'static {
+    /// Opens an existing file.
+    ///
+    /// # Errors
+    /// What the system says; `NotFound` when there is none.
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn StoreFile>>;
+
+    /// Creates a file of `bytes` zeros that must not exist. `reserve`: the space is taken now, so
+    /// that writing to it later cannot fail for lack of space, and the file's name is safe on disk
+    /// when this returns; otherwise both come with the first sync.
+    ///
+    /// # Errors
+    /// `StorageFull` when the space is not there (nothing is left behind).
+    fn create(&self, path: &Path, bytes: u64, reserve: bool) -> io::Result<Arc<dyn StoreFile>>;
+
+    /// Names and sizes of the files in `directory`, sorted by name; empty when there is no
+    /// directory.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn list(&self, directory: &Path) -> io::Result<Vec<(String, u64)>>;
+
+    /// Names of the directories in `directory`, sorted; empty when there is no directory.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn list_directories(&self, directory: &Path) -> io::Result<Vec<String>>;
+
+    /// Deletes a file and makes that safe.
+    ///
+    /// # Errors
+    /// What the system says; `NotFound` when there is none.
+    fn delete(&self, path: &Path) -> io::Result<()>;
+
+    /// Deletes a directory with all that is in it; fine when there is none.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn delete_all(&self, directory: &Path) -> io::Result<()>;
+
+    /// Creates a directory and its parents, and makes their names safe; fine when it is there.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn create_directories(&self, directory: &Path) -> io::Result<()>;
+
+    /// Brings everything written below `directory` to the disk, names included.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn sync_below(&self, directory: &Path) -> io::Result<()>;
+
+    /// Takes the store's lock file as a Java broker does; held until the returned guard is dropped.
+    ///
+    /// # Errors
+    /// `WouldBlock` when another process holds it.
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>>;
+}
+
+/// An open file of fixed size.
+pub trait StoreFile: Debug + Send + Sync {
+    /// Writes all of `bytes` at `offset`.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Reads exactly `buffer.len()` bytes at `offset`.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` beyond the end.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+
+    /// A view of written bytes, without copying where possible, valid as long as it is held. The
+    /// caller makes sure that these bytes lie within the file and are not written again.
+    ///
+    /// # Errors
+    /// What the system says when the file is first mapped.
+    fn view(&self, offset: u64, bytes: usize) -> io::Result<Bytes>;
+
+    /// Turns `[from, to)` into zeros. `reserved`: their space stays taken, else it is given back.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn zero(&self, from: u64, to: u64, reserved: bool) -> io::Result<()>;
+
+    /// Brings everything written to the disk.
+    ///
+    /// # Errors
+    /// What the system says. After an error the state of the file on disk is unknown.
+    fn sync(&self) -> io::Result<()>;
+}

@@ -1,0 +1,255 @@
+//! Bringing things to the disk: the log continuously or by a timer, indexes and checkpoint by a
+//! timer.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::clock::Clock;
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use tokio::sync::watch;
+
+use crate::checkpoint::{Checkpoint, CheckpointFile};
+use crate::commit_log::CommitLog;
+use crate::config::{FlushMode, StoreConfig};
+use crate::consume_queue::QueueTable;
+use crate::error::StoreError;
+use crate::reput::{Mark, Reput};
+
+/// Time between two syncs of the indexes. What is dispatched in between is dispatched again after
+/// a crash; the longer it is, the fewer syncs compete with those of the log.
+const INDEX_SYNC_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The log's way to the disk.
+pub(crate) struct Flush {
+    log: Arc<CommitLog>,
+    reput: Arc<Reput>,
+    mode: FlushMode,
+    interval: Duration,
+    /// Everything below is on disk. Gone when a sync has failed: it will not move again.
+    flushed: Mutex<Option<watch::Sender<u64>>>,
+    receiver: watch::Receiver<u64>,
+    /// One sync at a time: the next one covers all that came meanwhile.
+    syncing: Mutex<()>,
+    asked: Mutex<Asked>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct Asked {
+    flush: bool,
+    stop: bool,
+}
+
+impl Flush {
+    pub(crate) fn new(
+        config: &StoreConfig,
+        log: Arc<CommitLog>,
+        reput: Arc<Reput>,
+        flushed: u64,
+    ) -> Self {
+        let (sender, receiver) = watch::channel(flushed);
+        Self {
+            log,
+            reput,
+            mode: config.flush_mode,
+            interval: config.flush_interval,
+            flushed: Mutex::new(Some(sender)),
+            receiver,
+            syncing: Mutex::new(()),
+            asked: Mutex::default(),
+            wake: Condvar::new(),
+        }
+    }
+
+    /// What is on disk, and word of its growth; closed once it cannot grow any more.
+    pub(crate) fn flushed(&self) -> watch::Receiver<u64> {
+        self.receiver.clone()
+    }
+
+    /// How far consumers may see.
+    pub(crate) fn visible_limit(&self) -> u64 {
+        match self.mode {
+            FlushMode::Async => self.log.end(),
+            FlushMode::Sync => *self.receiver.borrow(),
+        }
+    }
+
+    /// Something was appended that waits for the disk.
+    pub(crate) fn ask(&self) {
+        let mut asked = self.asked.lock();
+        if !asked.flush {
+            asked.flush = true;
+            self.wake.notify_one();
+        }
+    }
+
+    /// The flush thread: without a pause while something waits, else once per interval.
+    pub(crate) fn run(&self) {
+        let mut asked = self.asked.lock();
+        while !asked.stop {
+            if !asked.flush {
+                self.wake.wait_for(&mut asked, self.interval);
+            }
+            asked.flush = false;
+            // A failure has fenced the log and is told to everybody who appends or waits.
+            let _ = MutexGuard::unlocked(&mut asked, || self.flush());
+        }
+    }
+
+    /// Syncs all that was appended before the call.
+    pub(crate) fn flush(&self) -> Result<(), StoreError> {
+        let syncing = self.syncing.lock();
+        let (from, target) = (*self.receiver.borrow(), self.log.end());
+        if from < target {
+            self.sync(from, target)?;
+        }
+        drop(syncing);
+        self.reput.follow(|| self.visible_limit(), None);
+        Ok(())
+    }
+
+    fn sync(&self, from: u64, target: u64) -> Result<(), StoreError> {
+        let mut flushed = self.flushed.lock();
+        let Some(sender) = &*flushed else {
+            return Err(self.log.refusal().unwrap_or(StoreError::ShuttingDown));
+        };
+        let segments = &self.log.segments;
+        for segment in segments.all() {
+            if segment.base >= target || segment.base + segments.bytes <= from {
+                continue;
+            }
+            if let Err(source) = segment.file.sync() {
+                // Nobody knows what is on disk now, and a second sync would only hide it: the
+                // system has forgotten which pages could not be written.
+                self.log.fence(&segment.path, "sync", &source);
+                *flushed = None;
+                return Err(StoreError::Io {
+                    op: "sync",
+                    path: segment.path.clone(),
+                    source,
+                });
+            }
+        }
+        sender.send_replace(target);
+        Ok(())
+    }
+
+    pub(crate) fn stop(&self) {
+        self.asked.lock().stop = true;
+        self.wake.notify_one();
+    }
+}
+
+/// `ConsumeQueue`s and checkpoint on their way to the disk.
+pub(crate) struct IndexFlush {
+    queues: Arc<QueueTable>,
+    reput: Arc<Reput>,
+    flush: Arc<Flush>,
+    clock: Arc<dyn Clock>,
+    root: PathBuf,
+    interval: Duration,
+    progress: Mutex<Progress>,
+    stop: Mutex<bool>,
+    wake: Condvar,
+}
+
+struct Progress {
+    checkpoint: CheckpointFile,
+    /// What it says.
+    written: Option<Mark>,
+    synced_at: Duration,
+}
+
+impl IndexFlush {
+    pub(crate) fn new(
+        config: &StoreConfig,
+        queues: Arc<QueueTable>,
+        reput: Arc<Reput>,
+        flush: Arc<Flush>,
+        (checkpoint, clock): (CheckpointFile, Arc<dyn Clock>),
+    ) -> Self {
+        let synced_at = clock.monotonic();
+        Self {
+            queues,
+            reput,
+            flush,
+            clock,
+            root: config.root.clone(),
+            interval: config.index_interval,
+            progress: Mutex::new(Progress {
+                checkpoint,
+                written: None,
+                synced_at,
+            }),
+            stop: Mutex::new(false),
+            wake: Condvar::new(),
+        }
+    }
+
+    /// The index thread.
+    pub(crate) fn run(&self) {
+        let mut stop = self.stop.lock();
+        while !*stop {
+            self.wake.wait_for(&mut stop, self.interval);
+            if let Err(error) = MutexGuard::unlocked(&mut stop, || self.tick()) {
+                // Nothing is lost: units stay in memory, recovery starts where the checkpoint says.
+                tracing::warn!(%error, "ConsumeQueues cannot be written; trying again");
+            }
+        }
+    }
+
+    fn tick(&self) -> Result<(), StoreError> {
+        self.reput.follow(|| self.flush.visible_limit(), None);
+        let mut progress = self.progress.lock();
+        if self.clock.monotonic() < progress.synced_at + INDEX_SYNC_INTERVAL {
+            return self.queues.write_out();
+        }
+        self.sync(&mut progress)
+    }
+
+    /// Brings all units there are to the disk, and says so in the checkpoint.
+    pub(crate) fn sync_now(&self) -> Result<(), StoreError> {
+        self.sync(&mut self.progress.lock())
+    }
+
+    /// Deletes the files of a topic's queues, which the table has forgotten.
+    pub(crate) fn delete_files(&self, topic: &str) -> Result<(), StoreError> {
+        // While this is held nobody writes a queue, which would make its directory again.
+        let _progress = self.progress.lock();
+        self.queues.delete_files(topic)
+    }
+
+    fn sync(&self, progress: &mut Progress) -> Result<(), StoreError> {
+        progress.synced_at = self.clock.monotonic();
+        let mark = self.reput.mark();
+        self.queues.write_out()?;
+        if progress.written == Some(mark) {
+            return Ok(());
+        }
+        // A unit on disk whose record is not would make recovery look for it in vain.
+        self.flush.flush()?;
+        self.queues
+            .files
+            .sync_below(&self.root)
+            .map_err(StoreError::io("sync", &self.root))?;
+        let checkpoint = Checkpoint {
+            physic_timestamp: mark.last_timestamp,
+            logics_timestamp: mark.last_timestamp,
+            logics_physical_offset: mark.last_start,
+            indexed: Some(mark.dispatched),
+        };
+        let path = self.root.join("checkpoint");
+        progress
+            .checkpoint
+            .write(&checkpoint)
+            .map_err(StoreError::io("write", &path))?;
+        progress.written = Some(mark);
+        Ok(())
+    }
+
+    pub(crate) fn stop(&self) {
+        *self.stop.lock() = true;
+        self.wake.notify_one();
+    }
+}

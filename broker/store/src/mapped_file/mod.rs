@@ -1,0 +1,4 @@
+//! Files read through the page cache.
+
+mod map;
+pub(crate) use map::ReadMap;

@@ -1,0 +1,303 @@
+//! Opening a store: recovery, then the threads.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use common::clock::Clock;
+
+use crate::checkpoint::{Checkpoint, CheckpointFile};
+use crate::commit_log::CommitLog;
+use crate::commit_log::recover::{Found, start_segment, walk};
+use crate::commit_log::segments::Segments;
+use crate::config::StoreConfig;
+use crate::consume_queue::QueueTable;
+use crate::error::StoreError;
+use crate::files::Files;
+use crate::flush::{Flush, IndexFlush};
+use crate::read::StoreReader;
+use crate::reput::{Arrivals, Reput};
+use crate::write::StoreWriter;
+
+/// Opens the store of `config`, recovering whatever its last owner left.
+///
+/// # Errors
+/// [`StoreError::Locked`] when another process has it open, [`StoreError::Corrupt`] when its files
+/// are not what they have to be, [`StoreError::Config`], [`StoreError::Io`] and
+/// [`StoreError::DiskFull`].
+pub fn open(
+    config: StoreConfig,
+    files: Arc<dyn Files>,
+    clock: Arc<dyn Clock>,
+    arrivals: Arc<dyn Arrivals>,
+) -> Result<(StoreWriter, StoreReader, StoreTasks), StoreError> {
+    config.check()?;
+    let root = config.root.clone();
+    files
+        .create_directories(&root)
+        .map_err(StoreError::io("create", &root))?;
+    let lock = files
+        .lock(&root.join("lock"))
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => StoreError::Locked { path: root.clone() },
+            _ => StoreError::io("lock", &root)(error),
+        })?;
+    let abort = root.join("abort");
+    let clean = mark_in_use(&*files, &abort)?;
+    let (checkpoint_file, checkpoint) = CheckpointFile::open(&*files, &root.join("checkpoint"))?;
+    let segments = Segments::open(Arc::clone(&files), &config.commit_log, config.segment_bytes)?;
+    let segments = Arc::new(segments);
+    let queues = Arc::new(QueueTable::open(
+        Arc::clone(&files),
+        root.join("consumequeue"),
+        config.consume_queue_file_bytes,
+        segments.min_offset(),
+    )?);
+    let recovered = recover(&config, &segments, &queues, checkpoint, clean)?;
+
+    let Recovered {
+        end, dispatch_from, ..
+    } = recovered;
+    let log = Arc::new(CommitLog::new(
+        Arc::clone(&segments),
+        end,
+        Arc::clone(&clock),
+    ));
+    let reput = Reput::new(
+        Arc::clone(&log),
+        Arc::clone(&queues),
+        arrivals,
+        dispatch_from,
+    );
+    reput.follow(|| end, None);
+    queues.all().iter().for_each(|queue| queue.settle());
+    let reput = Arc::new(reput);
+    let flush = Arc::new(Flush::new(
+        &config,
+        Arc::clone(&log),
+        Arc::clone(&reput),
+        end,
+    ));
+    let index = Arc::new(IndexFlush::new(
+        &config,
+        Arc::clone(&queues),
+        Arc::clone(&reput),
+        Arc::clone(&flush),
+        (checkpoint_file, clock),
+    ));
+    if recovered.changed || dispatch_from < end {
+        // What the checkpoint says may be more than the log has now.
+        index.sync_now()?;
+    }
+    let threads = start_threads(&log, &flush, &index)?;
+    let writer = StoreWriter {
+        log: Arc::clone(&log),
+        queues: Arc::clone(&queues),
+        reput: Arc::clone(&reput),
+        flush: Arc::clone(&flush),
+        index: Arc::clone(&index),
+        mode: config.flush_mode,
+    };
+    let reader = StoreReader {
+        log: Arc::clone(&log),
+        queues,
+        reput,
+        flush: Arc::clone(&flush),
+        config: Arc::new(config),
+    };
+    Ok((
+        writer,
+        reader,
+        StoreTasks {
+            log,
+            flush,
+            index,
+            threads,
+            files,
+            abort,
+            lock,
+        },
+    ))
+}
+
+/// Leaves the file `abort` for the time the store is open. True when it was not there: the last
+/// owner has left the store in order.
+fn mark_in_use(files: &dyn Files, abort: &Path) -> Result<bool, StoreError> {
+    match files.open(abort) {
+        Ok(_) => return Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(StoreError::io("open", abort)(error)),
+    }
+    let process = std::process::id().to_string();
+    let bytes = process.len() as u64;
+    let file = files
+        .create(abort, bytes, true)
+        .map_err(StoreError::io("create", abort))?;
+    file.write_at(process.as_bytes(), 0)
+        .map_err(StoreError::io("write", abort))?;
+    Ok(true)
+}
+
+/// What recovery found.
+struct Recovered {
+    /// End of the valid log.
+    end: u64,
+    /// Records from here on have no unit yet.
+    dispatch_from: u64,
+    /// The last owner did not leave the store in order, or was another broker.
+    changed: bool,
+}
+
+fn recover(
+    config: &StoreConfig,
+    segments: &Segments,
+    queues: &QueueTable,
+    checkpoint: Checkpoint,
+    clean: bool,
+) -> Result<Recovered, StoreError> {
+    let all = queues.all();
+    let start = segments.min_offset();
+    let ours = checkpoint.indexed.filter(|indexed| {
+        let there = segments.holding(*indexed).is_some()
+            || segments.holding(indexed.saturating_sub(1)).is_some();
+        // Somebody who deletes the queues' directory wants them rebuilt.
+        *indexed == start || (there && *indexed > start && !all.is_empty())
+    });
+    let (scan_from, dispatch_from) = match ours {
+        Some(indexed) => (indexed, indexed),
+        None if clean => {
+            let mut indexed = 0;
+            for queue in &all {
+                indexed = queue.indexed(&*queues.files)?.max(indexed);
+            }
+            let scan_from = start_segment(segments, |base, _| base <= indexed)?;
+            (scan_from, indexed.max(scan_from))
+        }
+        None => {
+            let fits = |base, store_timestamp| match checkpoint.logics_physical_offset {
+                0 => store_timestamp <= checkpoint.logics_timestamp,
+                known => base <= known,
+            };
+            let scan_from = start_segment(segments, fits)?;
+            (scan_from, scan_from)
+        }
+    };
+    let Found { end, hit } = walk(segments, scan_from, dispatch_from, config.check_crc)?;
+    let dispatch_from = if hit { dispatch_from } else { scan_from };
+    let changed = !clean || ours.is_none();
+    if changed || dispatch_from < end {
+        make_end_safe(segments, scan_from, end)?;
+    }
+    let mut cut = 0;
+    if changed {
+        for queue in &all {
+            cut += queue.cut(&*queues.files, dispatch_from, !clean)?;
+        }
+    }
+    tracing::info!(clean, scan_from, dispatch_from, end, cut, "store recovered");
+    Ok(Recovered {
+        end,
+        dispatch_from,
+        changed,
+    })
+}
+
+/// Nothing behind the end may be taken for a record after a later crash, and everything before it
+/// is on disk from now on.
+fn make_end_safe(segments: &Segments, from: u64, end: u64) -> Result<(), StoreError> {
+    let last = segments.holding(end);
+    segments.remove_from(last.as_ref().map_or(end, |last| last.base + segments.bytes))?;
+    if let Some(last) = last {
+        let zeroed = last.file.zero(end - last.base, segments.bytes, true);
+        zeroed.map_err(StoreError::io("zero", &last.path))?;
+    }
+    for segment in segments.all() {
+        if segment.base + segments.bytes > from {
+            segment
+                .file
+                .sync()
+                .map_err(StoreError::io("sync", &segment.path))?;
+        }
+    }
+    Ok(())
+}
+
+fn start_threads(
+    log: &Arc<CommitLog>,
+    flush: &Arc<Flush>,
+    index: &Arc<IndexFlush>,
+) -> Result<Vec<JoinHandle<()>>, StoreError> {
+    let (prepare, segments) = (Arc::clone(&log.prepare), Arc::clone(&log.segments));
+    let (flush, index) = (Arc::clone(flush), Arc::clone(index));
+    Ok(vec![
+        spawn_critical("store-prepare", move || prepare.run(&segments))?,
+        spawn_critical("store-flush", move || flush.run())?,
+        spawn_critical("store-index", move || index.run())?,
+    ])
+}
+
+/// A thread without which the store's promises do not hold: its panic ends the process.
+fn spawn_critical(
+    name: &'static str,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, StoreError> {
+    let guarded = move || {
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_err() {
+            tracing::error!(
+                thread = name,
+                "a thread of the store panicked; ending the process"
+            );
+            std::process::abort();
+        }
+    };
+    let spawned = std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(guarded);
+    spawned.map_err(|source| StoreError::Io {
+        op: "start the thread",
+        path: name.into(),
+        source,
+    })
+}
+
+/// The store's threads; whoever holds them can end them. Dropping it leaves them running.
+pub struct StoreTasks {
+    log: Arc<CommitLog>,
+    flush: Arc<Flush>,
+    index: Arc<IndexFlush>,
+    threads: Vec<JoinHandle<()>>,
+    files: Arc<dyn Files>,
+    abort: PathBuf,
+    lock: Box<dyn Send + Sync>,
+}
+
+impl StoreTasks {
+    /// Refuses further appends, brings everything to the disk, ends the threads and notes that the
+    /// store was left in order.
+    ///
+    /// # Errors
+    /// Something could not be written: then the next start recovers as after a crash.
+    pub fn shutdown(self) -> Result<(), StoreError> {
+        self.log.close();
+        let unused = self.log.prepare.stop(&self.log.segments);
+        self.stop_threads();
+        for thread in self.threads {
+            // A panic of one of them has ended the process.
+            let _ = thread.join();
+        }
+        self.flush.flush()?;
+        self.index.sync_now()?;
+        unused?;
+        self.files
+            .delete(&self.abort)
+            .map_err(StoreError::io("delete", &self.abort))?;
+        drop(self.lock);
+        Ok(())
+    }
+
+    fn stop_threads(&self) {
+        self.flush.stop();
+        self.index.stop();
+    }
+}

@@ -1,0 +1,230 @@
+//! Following the log: each record becomes a unit of its queue.
+//!
+//! Whoever moves the frontier up to which consumers may see calls [`Reput::follow`]. One thread at
+//! a time does the work; one that comes meanwhile leaves, and the first looks again before it goes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering, fence};
+
+use common::message::properties;
+use common::message::record::RecordView;
+use common::message::{sys_flag, tags_code};
+use parking_lot::Mutex;
+
+use crate::batch::{Appended, RecordBatch};
+use crate::commit_log::CommitLog;
+use crate::commit_log::recover::{Step, step};
+use crate::consume_queue::unit::Unit;
+use crate::consume_queue::{Queue, QueueTable};
+
+/// Told about messages in watched queues, by the thread that dispatches. Must not block.
+pub trait Arrivals: Send + Sync + 'static {
+    /// `queue` now ends at `max_offset`; its newest message has these tags and this store time.
+    fn arrived(&self, queue: &Arc<Queue>, max_offset: u64, tags_code: i64, store_timestamp: i64);
+}
+
+/// The dispatch position and what it feeds.
+pub(crate) struct Reput {
+    log: Arc<CommitLog>,
+    queues: Arc<QueueTable>,
+    arrivals: Arc<dyn Arrivals>,
+    working: Mutex<()>,
+    /// Everything below has its unit.
+    dispatched: AtomicU64,
+    /// Start and store time of the last record dispatched.
+    last_start: AtomicU64,
+    last_timestamp: AtomicI64,
+}
+
+/// Records of the batch that was just appended from `start` on.
+#[derive(Clone, Copy)]
+pub(crate) struct Fresh<'a> {
+    pub(crate) start: u64,
+    pub(crate) batch: &'a RecordBatch,
+    pub(crate) appended: &'a [Appended],
+}
+
+/// How far dispatch has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// All records below have their unit.
+    pub(crate) dispatched: u64,
+    /// Start of the last of them; 0 before the first.
+    pub(crate) last_start: u64,
+    /// Its store time.
+    pub(crate) last_timestamp: i64,
+}
+
+impl Reput {
+    pub(crate) fn new(
+        log: Arc<CommitLog>,
+        queues: Arc<QueueTable>,
+        arrivals: Arc<dyn Arrivals>,
+        dispatched: u64,
+    ) -> Self {
+        Self {
+            log,
+            queues,
+            arrivals,
+            working: Mutex::new(()),
+            dispatched: AtomicU64::new(dispatched),
+            last_start: AtomicU64::new(0),
+            last_timestamp: AtomicI64::new(0),
+        }
+    }
+
+    /// Everything below has its unit.
+    pub(crate) fn dispatched(&self) -> u64 {
+        self.dispatched.load(Ordering::Acquire)
+    }
+
+    /// How far dispatch has come.
+    pub(crate) fn mark(&self) -> Mark {
+        loop {
+            let last_start = self.last_start.load(Ordering::Acquire);
+            let last_timestamp = self.last_timestamp.load(Ordering::Acquire);
+            let dispatched = self.dispatched();
+            // The last record is noted before its end: between the two it does not count yet.
+            if last_start < dispatched || dispatched == 0 {
+                return Mark {
+                    dispatched,
+                    last_start,
+                    last_timestamp,
+                };
+            }
+            std::hint::spin_loop();
+        }
+    }
+
+    /// Dispatches up to `limit`, which may move meanwhile. `fresh` need not be read back from the
+    /// log if nobody was faster.
+    pub(crate) fn follow(&self, limit: impl Fn() -> u64, mut fresh: Option<Fresh<'_>>) {
+        loop {
+            // The frontier was moved before this and is looked at after it, by everybody: of a
+            // thread that finds the lock taken and one that gives it back, one sees the other.
+            fence(Ordering::SeqCst);
+            if self.dispatched() >= limit() {
+                return;
+            }
+            let Some(_working) = self.working.try_lock() else {
+                return;
+            };
+            if let Some(fresh) = fresh.take()
+                && self.dispatched() == fresh.start
+            {
+                self.take_fresh(fresh);
+            }
+            if !self.catch_up(limit()) {
+                return;
+            }
+        }
+    }
+
+    fn take_fresh(
+        &self,
+        Fresh {
+            batch, appended, ..
+        }: Fresh<'_>,
+    ) {
+        for (entry, stored) in batch.entries.iter().zip(appended) {
+            if entry.queued {
+                let unit = Unit {
+                    physical_offset: stored.physical_offset.0,
+                    bytes: stored.bytes,
+                    tags_code: entry.tags_code,
+                };
+                self.add(
+                    &entry.queue,
+                    stored.queue_offset.0,
+                    unit,
+                    stored.store_timestamp,
+                );
+            }
+        }
+        if let Some(last) = appended.last() {
+            self.passed(last.physical_offset.0, last.store_timestamp, last.end());
+        }
+    }
+
+    fn passed(&self, start: u64, store_timestamp: i64, end: u64) {
+        self.last_start.store(start, Ordering::Release);
+        self.last_timestamp
+            .store(store_timestamp, Ordering::Release);
+        self.dispatched.store(end, Ordering::Release);
+    }
+
+    /// True when it came as far as `limit`.
+    fn catch_up(&self, limit: u64) -> bool {
+        let segment_bytes = self.log.segments.bytes;
+        let mut at = self.dispatched();
+        while at < limit {
+            let segment_end = at - at % segment_bytes + segment_bytes;
+            let readable = usize::try_from(limit.min(segment_end) - at).unwrap_or(usize::MAX);
+            let Some(bytes) = self.log.segments.view(at, readable) else {
+                return false;
+            };
+            let mut rest = &bytes[..];
+            while !rest.is_empty() {
+                match step(rest, at, false) {
+                    Step::Record(record) => {
+                        self.dispatch(at, &record);
+                        let end = at + u64::from(record.total_size);
+                        self.passed(at, record.store_timestamp, end);
+                        rest = &rest[usize::try_from(record.total_size).unwrap_or(0)..];
+                        at = end;
+                    }
+                    Step::Blank => {
+                        at = segment_end;
+                        self.dispatched.store(at, Ordering::Release);
+                        break;
+                    }
+                    Step::End => {
+                        // Only what this process wrote, or recovery has checked, is below the
+                        // limit: somebody else has changed the file.
+                        let source = std::io::Error::other(format!("no record at position {at}"));
+                        let path = self.log.segments.holding(at).map(|s| s.path.clone());
+                        self.log
+                            .fence(&path.unwrap_or_default(), "dispatch", &source);
+                        return false;
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    fn dispatch(&self, at: u64, record: &RecordView<'_>) {
+        if !sys_flag::is_queued(record.sys_flag) {
+            return;
+        }
+        let (Ok(queue_id), Ok(offset)) = (
+            u32::try_from(record.queue_id),
+            u64::try_from(record.queue_offset),
+        ) else {
+            tracing::error!(
+                at,
+                "a record names a negative queue or offset; no consumer sees it"
+            );
+            return;
+        };
+        let tags = properties::get_bytes(record.properties, properties::TAGS.as_bytes());
+        let unit = Unit {
+            physical_offset: at,
+            bytes: record.total_size,
+            tags_code: tags.map_or(0, |tags| tags_code(&String::from_utf8_lossy(tags))),
+        };
+        let queue = self.queues.get_or_create(&record.topic_text(), queue_id);
+        self.add(&queue, offset, unit, record.store_timestamp);
+    }
+
+    fn add(&self, queue: &Arc<Queue>, offset: u64, unit: Unit, store_timestamp: i64) {
+        if !queue.push(offset, unit) {
+            return;
+        }
+        self.queues.note_dirty(queue);
+        if queue.is_watched() {
+            self.arrivals
+                .arrived(queue, offset + 1, unit.tags_code, store_timestamp);
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! The store as a whole, on files in memory that a test can crash.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use common::clock::{ManualClock, Millis};
+use common::ids::PhysicalOffset;
+use common::message::record::RecordView;
+use common::message::{RecordParts, sys_flag, tags_code};
+use parking_lot::Mutex;
+
+use crate::files::memory::MemFiles;
+use crate::*;
+
+mod crash;
+mod properties;
+mod reading;
+mod writing;
+
+pub(crate) const SEGMENT_BYTES: u64 = 4096;
+
+/// One store on its files.
+pub(crate) struct Bench {
+    pub(crate) files: Arc<MemFiles>,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) arrivals: Arc<Seen>,
+    pub(crate) writer: StoreWriter,
+    pub(crate) reader: StoreReader,
+    tasks: StoreTasks,
+}
+
+/// Arrivals as they were reported: queue id, end, tags code.
+#[derive(Default)]
+pub(crate) struct Seen(pub(crate) Mutex<Vec<(u32, u64, i64)>>);
+
+impl Arrivals for Seen {
+    fn arrived(&self, queue: &Arc<Queue>, max_offset: u64, tags_code: i64, _store_timestamp: i64) {
+        self.0.lock().push((queue.id(), max_offset, tags_code));
+    }
+}
+
+pub(crate) fn config(mode: FlushMode) -> StoreConfig {
+    StoreConfig {
+        segment_bytes: SEGMENT_BYTES,
+        // Five units.
+        consume_queue_file_bytes: 100,
+        flush_mode: mode,
+        // The threads do nothing unless a test asks.
+        flush_interval: Duration::from_secs(3600),
+        index_interval: Duration::from_secs(3600),
+        ..StoreConfig::new("/s")
+    }
+}
+
+impl Bench {
+    pub(crate) fn open(files: Arc<MemFiles>) -> Self {
+        Self::with(files, config(FlushMode::Async))
+    }
+
+    pub(crate) fn with(files: Arc<MemFiles>, config: StoreConfig) -> Self {
+        let clock = Arc::new(ManualClock::new(Millis(1_000_000)));
+        let arrivals = Arc::new(Seen::default());
+        let (writer, reader, tasks) =
+            open(config, files.clone(), clock.clone(), arrivals.clone()).unwrap();
+        Self {
+            files,
+            clock,
+            arrivals,
+            writer,
+            reader,
+            tasks,
+        }
+    }
+
+    pub(crate) fn new() -> Self {
+        Self::open(MemFiles::new())
+    }
+
+    /// Sends one message; its body is `body`.
+    pub(crate) fn send(
+        &self,
+        topic: &str,
+        queue_id: u32,
+        body: &str,
+    ) -> Result<Appended, StoreError> {
+        self.send_with(topic, queue_id, body, "", 0)
+    }
+
+    pub(crate) fn send_with(
+        &self,
+        topic: &str,
+        queue_id: u32,
+        body: &str,
+        properties: &str,
+        sys_flag: i32,
+    ) -> Result<Appended, StoreError> {
+        let queue = self.writer.queue(topic, queue_id);
+        let mut batch = RecordBatch::default();
+        batch.push(&queue, &parts(topic, queue_id, body, properties, sys_flag))?;
+        let mut appended = Vec::new();
+        self.writer.append_batch(&mut batch, &mut appended)?;
+        Ok(appended[0])
+    }
+
+    /// Bodies of all messages of a queue, read as consumers do.
+    pub(crate) fn bodies(&self, topic: &str, queue_id: u32) -> Vec<String> {
+        let mut bodies = Vec::new();
+        let mut offset = i64::try_from(self.reader.min_offset(topic, queue_id)).unwrap();
+        loop {
+            let result = self.get(topic, queue_id, offset, 32);
+            if result.status != GetStatus::Found {
+                return bodies;
+            }
+            bodies.extend(result.messages().map(|message| body_of(&message.unwrap())));
+            assert!(result.next_begin > offset);
+            offset = result.next_begin;
+        }
+    }
+
+    pub(crate) fn get(&self, topic: &str, queue_id: u32, offset: i64, max: u32) -> GetResult {
+        self.reader.get(GetRequest {
+            topic,
+            queue_id,
+            offset,
+            max_messages: max,
+            filter: &|_| true,
+        })
+    }
+
+    /// Ends the process's work on its files, as `kill -9` does.
+    pub(crate) fn kill(self) -> Arc<MemFiles> {
+        self.files.after_kill()
+    }
+
+    pub(crate) fn shutdown(self) -> Arc<MemFiles> {
+        self.tasks.shutdown().unwrap();
+        self.files
+    }
+}
+
+pub(crate) fn parts<'a>(
+    topic: &'a str,
+    queue_id: u32,
+    body: &'a str,
+    properties: &'a str,
+    sys_flag: i32,
+) -> RecordParts<'a> {
+    RecordParts {
+        topic,
+        queue_id,
+        flag: 0,
+        sys_flag,
+        born_timestamp: 5,
+        born_host: "127.0.0.1:4000".parse().unwrap(),
+        store_host: "127.0.0.1:10911".parse().unwrap(),
+        reconsume_times: 0,
+        prepared_transaction_offset: 0,
+        body: body.as_bytes(),
+        properties,
+    }
+}
+
+pub(crate) fn body_of(record: &RecordView<'_>) -> String {
+    String::from_utf8(record.body.to_vec()).unwrap()
+}
+
+pub(crate) fn names(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("message {n}")).collect()
+}
+
+pub(crate) fn segment_path(base: u64) -> String {
+    format!("/s/commitlog/{base:020}")
+}
