@@ -225,6 +225,7 @@ fn handlers(
         groups: groups.clone(),
         offsets: offsets.clone(),
         consumers: clients.consumers.clone(),
+        metrics: metrics.clone(),
     };
     let reject_pull = config.reject_pull_consumer_enable;
     Handlers {

@@ -141,8 +141,6 @@ config! {
         pub flush_consumer_offset_interval: u64 = "flushConsumerOffsetInterval", 5_000, in 10..=3_600_000;
         /// Commits after which the version of the offset table changes.
         pub consumer_offset_update_version_step: u32 = "consumerOffsetUpdateVersionStep", 500, in 1..=1_000_000_000;
-        /// Keys that requests cannot change, separated by `;`.
-        pub config_black_list: String = "configBlackList", "configBlackList;brokerConfigPath".into();
 
         /// Directory of the store.
         pub store_path_root_dir: PathBuf = "storePathRootDir", machine::home().join("store");
@@ -169,15 +167,6 @@ config! {
 const RECORD_OVERHEAD_BYTES: u64 = 64 * 1024;
 
 impl BrokerConfig {
-    /// Whether requests must not change this key.
-    pub fn is_black_listed(&self, key: &str) -> bool {
-        matches!(key, "rocketmqHome" | "brokerConfigPath")
-            || self
-                .config_black_list
-                .split(';')
-                .any(|listed| listed.trim() == key)
-    }
-
     /// Name servers to register with, each `host:port`.
     pub fn name_servers(&self) -> Vec<String> {
         let names = self.namesrv_addr.split([';', ',']).map(str::trim);

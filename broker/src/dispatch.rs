@@ -107,7 +107,7 @@ impl BrokerService {
             Request::ViewMessage(header) => handlers.view.message(&header),
             Request::Heartbeat => handlers.client.heartbeat(connection, command, body),
             Request::UnregisterClient(header) => handlers.client.unregister(connection, &header),
-            Request::CheckClientConfig => handlers.client.check_config(body),
+            Request::CheckClientConfig => ClientHandler::check_config(body),
             Request::GetConsumerListByGroup(header) => handlers.client.consumer_list(&header),
             Request::GetConsumerConnectionList(header) => handlers.client.consumer_connections(&header),
             Request::GetProducerConnectionList(header) => handlers.client.producer_connections(&header),
@@ -125,6 +125,7 @@ impl BrokerService {
             Request::DeleteSubscriptionGroup(header) => handlers.group.delete(&header),
             Request::GetAllSubscriptionGroup(header) => handlers.group.all(&header),
             Request::GetSubscriptionGroupConfig(header) => handlers.group.config(&header),
+            Request::QueryTopicsByConsumer(header) => handlers.offset.topics_of(&header),
             Request::GetBrokerRuntimeInfo => handlers.view.runtime_info(),
             Request::GetBrokerConfig => handlers.view.config(),
         })

@@ -608,6 +608,10 @@ pub(super) const IGNORED: &[Ignored] = &[
         ],
     },
     Ignored {
+        reason: "requests cannot change settings of the broker yet",
+        keys: &["configBlackList"],
+    },
+    Ignored {
         reason: "gRPC is not served yet",
         keys: &["grpcServerPort"],
     },

@@ -41,7 +41,6 @@ fn defaults_are_those_of_the_reference() {
         ("mappedFileSizeConsumeQueue", "6000000"),
         ("registerNameServerPeriod", "30000"),
         ("flushConsumerOffsetInterval", "5000"),
-        ("configBlackList", "configBlackList;brokerConfigPath"),
     ] {
         assert_eq!(config.get(key).as_deref(), Some(value), "{key}");
     }
@@ -220,16 +219,6 @@ fn the_store_gets_its_settings() {
     );
     assert!(!store.check_crc);
     assert!(from(&[]).unwrap().config.store().hot_bytes > 0);
-}
-
-#[test]
-fn the_black_list_is_a_setting_and_always_has_the_paths() {
-    let config = from(&["configBlackList=a"]).unwrap().config;
-    let keys = ["a", "rocketmqHome", "brokerConfigPath", "listenPort"];
-    assert_eq!(
-        keys.map(|key| config.is_black_listed(key)),
-        [true, true, true, false]
-    );
 }
 
 #[test]

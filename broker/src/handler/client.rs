@@ -125,7 +125,7 @@ impl ClientHandler {
     }
 
     /// `CHECK_CLIENT_CONFIG`: whether the broker can filter as the consumer asks.
-    pub fn check_config(&self, body: &[u8]) -> Reply {
+    pub fn check_config(body: &[u8]) -> Reply {
         if body.is_empty() {
             return Reply::ok();
         }

@@ -4,10 +4,11 @@ use crate::offset::{Commit, ConsumerOffsets};
 use crate::subscription::SubscriptionGroupTable;
 use crate::topic::TopicTable;
 use common::transport::Connection;
+use common::wire::body::TopicList;
 use common::wire::header::{
     GetEarliestMsgStoretimeRequestHeader, GetEarliestMsgStoretimeResponseHeader,
     GetMaxOffsetRequestHeader, GetMinOffsetRequestHeader, OffsetResponseHeader,
-    QueryConsumerOffsetRequestHeader, SearchOffsetRequestHeader,
+    QueryConsumerOffsetRequestHeader, QueryTopicsByConsumerRequestHeader, SearchOffsetRequestHeader,
 };
 use common::wire::{FieldError, Fields, Reply, response_code};
 use store::{Boundary, StoreReader};
@@ -107,6 +108,12 @@ impl OffsetHandler {
             .required("commitOffset")
             .map_err(|error| refuse("Offset", &topic, &error))?;
         Ok(self.offsets.commit(&group, &topic, queue_id, offset))
+    }
+
+    /// `QUERY_TOPICS_BY_CONSUMER`: the topics a group has committed offsets of.
+    pub fn topics_of(&self, header: &QueryTopicsByConsumerRequestHeader) -> Reply {
+        let list = TopicList { topic_list: self.offsets.topics_of(&header.group), ..TopicList::default() };
+        Reply::ok().with_body(list.encode())
     }
 
     /// `SEARCH_OFFSET_BY_TIMESTAMP`.

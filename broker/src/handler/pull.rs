@@ -9,6 +9,7 @@ pub use held::HeldPull;
 
 use crate::client::{BroadcastOffsets, ConsumerTable};
 use crate::config::BrokerConfig;
+use crate::metrics::Metrics;
 use crate::offset::ConsumerOffsets;
 use crate::pull_hold::{Parked, PullHoldService};
 use crate::subscription::SubscriptionGroupTable;
@@ -59,6 +60,8 @@ pub struct PullTables {
     pub offsets: ConsumerOffsets,
     /// Live consumers and their subscriptions.
     pub consumers: ConsumerTable,
+    /// What is delivered.
+    pub metrics: Metrics,
 }
 
 #[expect(
@@ -220,6 +223,15 @@ impl PullHandler {
 
     /// The reply, unless its messages have to be fetched from the disk first: then it is sent later.
     fn reply(self: &Arc<Self>, pull: Pull, admitted: &Admitted, answer: Answer) -> Option<Reply> {
+        match answer.found {
+            (0, _) => self.tables.metrics.missed(),
+            (count, bytes) => {
+                let (group, topic) = (&pull.header.consumer_group, &pull.header.topic);
+                self.tables
+                    .metrics
+                    .delivered(group, topic, count as u64, bytes as u64);
+            }
+        }
         let cold = answer.cold;
         let reply = answer.into_reply(&admitted.topic, &admitted.group, self.settings.slave_read);
         if !cold || !self.begin_cold_read() {

@@ -290,7 +290,7 @@ impl SendHandler {
             let text = format!("batch request does not support retry group {}", header.topic);
             return Err(Reply::error(response_code::MESSAGE_ILLEGAL, text));
         }
-        let Some(config) = self.groups.get(group) else {
+        let Some(config) = self.groups.find_or_create(group) else {
             let text = with_faq(&format!("subscription group not exist, {group}"));
             return Err(Reply::error(response_code::SUBSCRIPTION_GROUP_NOT_EXIST, text));
         };

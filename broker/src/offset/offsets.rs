@@ -108,14 +108,6 @@ impl Offsets {
         self.changed = true;
     }
 
-    pub(super) fn pending_reset(&self, group: &str, topic: &str, queue_id: i32) -> Option<i64> {
-        self.by_place
-            .get(&GroupTopicRef { group, topic })?
-            .reset
-            .get(&queue_id)
-            .copied()
-    }
-
     pub(super) fn take_reset(&mut self, group: &str, topic: &str, queue_id: i32) -> Option<i64> {
         self.by_place
             .get_mut(&GroupTopicRef { group, topic })?

@@ -3,7 +3,7 @@
 use super::offsets::{Commit, Offsets};
 use crate::config_file::{ConfigFile, ConfigFileError};
 use common::clock::Clock;
-use common::wire::body::{ConsumerOffsetSerializeWrapper, DataVersion};
+use common::wire::body::DataVersion;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -80,19 +80,15 @@ impl ConsumerOffsets {
     }
 
     /// Sets the offset of a group from outside. Commits are swallowed until the group's next pull has taken notice.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "for INVOKE_BROKER_TO_RESET_OFFSET, which is not served yet")
+    )]
     pub fn reset(&self, group: &str, topic: &str, queue_id: i32, offset: i64) {
         self.shared
             .offsets
             .lock()
             .reset(group, topic, queue_id, offset);
-    }
-
-    /// The reset that the group's next pull has to be told.
-    pub fn pending_reset(&self, group: &str, topic: &str, queue_id: i32) -> Option<i64> {
-        self.shared
-            .offsets
-            .lock()
-            .pending_reset(group, topic, queue_id)
     }
 
     /// The reset that a pull of the group has to be told, which is then done.
@@ -131,11 +127,6 @@ impl ConsumerOffsets {
     /// Forgets the offsets of a group.
     pub fn remove_group(&self, group: &str) {
         self.shared.offsets.lock().remove_group(group);
-    }
-
-    /// The table as requests are told it.
-    pub fn wrapper(&self) -> ConsumerOffsetSerializeWrapper {
-        self.shared.offsets.lock().wrapper()
     }
 
     /// Writes the table if anything has changed since it was last written. Blocks for the disk.

@@ -31,7 +31,7 @@ pub(crate) struct Entry {
     pub(crate) tags_code: i64,
     /// Whether consumers will see it.
     pub(crate) queued: bool,
-    /// Records of one group go into the same segment, or none of them anywhere.
+    /// Records of one group go into the same segment.
     pub(crate) group: Option<u32>,
 }
 
@@ -97,8 +97,8 @@ impl RecordBatch {
         self.entries.truncate(len);
     }
 
-    /// From here on, up to [`Self::end_group`], all records go into the same file of the log, and
-    /// either all of them are stored or none: what clients send as one batch.
+    /// From here on, up to [`Self::end_group`], all records go into the same file of the log, as
+    /// what clients send as one batch has to. A group too large for any file is no group.
     pub fn begin_group(&mut self) {
         self.groups = self.groups.wrapping_add(1);
         self.group = Some(self.groups);

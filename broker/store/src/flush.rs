@@ -154,6 +154,14 @@ pub(crate) struct IndexFlush {
     wake: Condvar,
 }
 
+/// Where an [`IndexFlush`] begins.
+pub(crate) struct IndexStart {
+    pub(crate) checkpoint: CheckpointFile,
+    /// What the checkpoint says, if it can be trusted.
+    pub(crate) written: Option<Mark>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
 struct Progress {
     checkpoint: CheckpointFile,
     /// What it says.
@@ -167,7 +175,11 @@ impl IndexFlush {
         queues: Arc<QueueTable>,
         reput: Arc<Reput>,
         flush: Arc<Flush>,
-        (checkpoint, clock): (CheckpointFile, Arc<dyn Clock>),
+        IndexStart {
+            checkpoint,
+            written,
+            clock,
+        }: IndexStart,
     ) -> Self {
         let synced_at = clock.monotonic();
         Self {
@@ -179,7 +191,7 @@ impl IndexFlush {
             interval: config.index_interval,
             progress: Mutex::new(Progress {
                 checkpoint,
-                written: None,
+                written,
                 synced_at,
             }),
             stop: Mutex::new(false),

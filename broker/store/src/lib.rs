@@ -1,7 +1,11 @@
-//! One CommitLog for all topics, and a ConsumeQueue for each queue.
+//! One `CommitLog` for all topics, and a `ConsumeQueue` for each queue.
 //!
-//! [`open`] recovers what is there and gives three handles: one to append, one to read, one to shut down. The store knows
-//! no sockets, no peers and no requests. Files have the formats of Apache RocketMQ.
+//! [`open`] recovers what is there and gives three handles: [`StoreWriter`] appends,
+//! [`StoreReader`] reads, [`StoreTasks`] shuts down. The store knows no sockets, no peers and no
+//! request codes. Its files have the formats of Apache RocketMQ.
+//!
+//! A message's way: [`RecordBatch`] encodes it, `commit_log` appends it, `flush` brings it to the
+//! disk, `reput` gives it a place in its queue, `read` finds it there.
 
 mod batch;
 mod checkpoint;

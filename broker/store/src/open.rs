@@ -15,9 +15,9 @@ use crate::config::StoreConfig;
 use crate::consume_queue::QueueTable;
 use crate::error::StoreError;
 use crate::files::Files;
-use crate::flush::{Flush, IndexFlush};
+use crate::flush::{Flush, IndexFlush, IndexStart};
 use crate::read::StoreReader;
-use crate::reput::{Arrivals, Reput};
+use crate::reput::{Arrivals, Mark, Reput};
 use crate::write::StoreWriter;
 
 /// Opens the store of `config`, recovering whatever its last owner left.
@@ -56,20 +56,13 @@ pub fn open(
     )?);
     let recovered = recover(&config, &segments, &queues, checkpoint, clean)?;
 
-    let Recovered {
-        end, dispatch_from, ..
-    } = recovered;
+    let Recovered { end, mark, ours } = recovered;
     let log = Arc::new(CommitLog::new(
         Arc::clone(&segments),
         end,
         Arc::clone(&clock),
     ));
-    let reput = Reput::new(
-        Arc::clone(&log),
-        Arc::clone(&queues),
-        arrivals,
-        dispatch_from,
-    );
+    let reput = Reput::new(Arc::clone(&log), Arc::clone(&queues), arrivals, mark);
     reput.follow(|| end, None);
     queues.all().iter().for_each(|queue| queue.settle());
     let reput = Arc::new(reput);
@@ -84,12 +77,14 @@ pub fn open(
         Arc::clone(&queues),
         Arc::clone(&reput),
         Arc::clone(&flush),
-        (checkpoint_file, clock),
+        IndexStart {
+            checkpoint: checkpoint_file,
+            written: ours.then_some(mark),
+            clock,
+        },
     ));
-    if recovered.changed || dispatch_from < end {
-        // What the checkpoint says may be more than the log has now.
-        index.sync_now()?;
-    }
+    // What the checkpoint says may be more than the log has now.
+    index.sync_now()?;
     let threads = start_threads(&log, &flush, &index)?;
     let writer = StoreWriter {
         log: Arc::clone(&log),
@@ -144,9 +139,9 @@ struct Recovered {
     /// End of the valid log.
     end: u64,
     /// Records from here on have no unit yet.
-    dispatch_from: u64,
-    /// The last owner did not leave the store in order, or was another broker.
-    changed: bool,
+    mark: Mark,
+    /// The checkpoint says the same.
+    ours: bool,
 }
 
 fn recover(
@@ -174,6 +169,7 @@ fn recover(
             let scan_from = start_segment(segments, |base, _| base <= indexed)?;
             (scan_from, indexed.max(scan_from))
         }
+        None if all.is_empty() => (start, start),
         None => {
             let fits = |base, store_timestamp| match checkpoint.logics_physical_offset {
                 0 => store_timestamp <= checkpoint.logics_timestamp,
@@ -196,10 +192,23 @@ fn recover(
         }
     }
     tracing::info!(clean, scan_from, dispatch_from, end, cut, "store recovered");
+    let last = ours.map(|_| {
+        (
+            checkpoint.logics_physical_offset,
+            checkpoint.logics_timestamp,
+        )
+    });
+    let (last_start, last_timestamp) = last.unwrap_or_default();
+    let mark = Mark {
+        dispatched: dispatch_from,
+        last_start,
+        last_timestamp,
+    };
     Ok(Recovered {
         end,
-        dispatch_from,
-        changed,
+        mark,
+        // What was wiped must be synced, even if nothing is dispatched.
+        ours: ours.is_some() && clean,
     })
 }
 

@@ -16,6 +16,7 @@ use crate::flush::Flush;
 use crate::reput::Reput;
 
 /// What a consumer asks for.
+#[derive(Clone, Copy)]
 pub struct GetRequest<'a> {
     /// Topic.
     pub topic: &'a str,

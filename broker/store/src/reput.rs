@@ -60,16 +60,16 @@ impl Reput {
         log: Arc<CommitLog>,
         queues: Arc<QueueTable>,
         arrivals: Arc<dyn Arrivals>,
-        dispatched: u64,
+        mark: Mark,
     ) -> Self {
         Self {
             log,
             queues,
             arrivals,
             working: Mutex::new(()),
-            dispatched: AtomicU64::new(dispatched),
-            last_start: AtomicU64::new(0),
-            last_timestamp: AtomicI64::new(0),
+            dispatched: AtomicU64::new(mark.dispatched),
+            last_start: AtomicU64::new(mark.last_start),
+            last_timestamp: AtomicI64::new(mark.last_timestamp),
         }
     }
 

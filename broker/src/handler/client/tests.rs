@@ -49,7 +49,7 @@ impl Served for World {
         Some(match command.code {
             code::HEART_BEAT => handler.heartbeat(connection, command, body),
             code::UNREGISTER_CLIENT => handler.unregister(connection, &command.header().unwrap()),
-            code::CHECK_CLIENT_CONFIG => handler.check_config(body),
+            code::CHECK_CLIENT_CONFIG => ClientHandler::check_config(body),
             code::GET_CONSUMER_LIST_BY_GROUP => handler.consumer_list(&command.header().unwrap()),
             code::GET_CONSUMER_CONNECTION_LIST => {
                 handler.consumer_connections(&command.header().unwrap())

@@ -82,6 +82,8 @@ pub(super) struct Answer {
     pub(super) max: u64,
     /// The records, as slices of the log.
     records: Vec<Bytes>,
+    /// How many messages the records are, and how many bytes.
+    pub(super) found: (usize, usize),
     /// Some of the records may have to come from the disk.
     pub(super) cold: bool,
     /// The consumer is so far behind that it had better read from a slave.
@@ -98,6 +100,7 @@ impl Answer {
             min,
             max,
             records: Vec::new(),
+            found: (0, 0),
             cold: false,
             far_behind: false,
         }
@@ -127,6 +130,7 @@ impl Answer {
             min: result.min,
             max: result.max,
             records: result.records,
+            found: (result.count, result.bytes),
             cold: result.cold,
             far_behind: result.far_behind,
         }

@@ -54,8 +54,10 @@ impl World {
         let groups = SubscriptionGroupTable::open(&path("groups.json"), true, Arc::clone(&ticking));
         let offsets = ConsumerOffsets::open(&path("offsets.json"), 500, ticking);
         let clients = Clients::new(&config, &standing);
+        let topics = topics.unwrap();
         let tables = PullTables {
-            topics: topics.unwrap(),
+            metrics: Metrics::new(topics.clone(), Arc::clone(&standing)),
+            topics,
             groups: groups.unwrap(),
             offsets: offsets.unwrap(),
             consumers: clients.consumers.clone(),
@@ -286,6 +288,7 @@ async fn a_pull_returns_records_and_where_to_go_on() {
         ["a"]
     );
     assert_eq!(world.tables.offsets.pull_offset(GROUP, TOPIC, 0), Some(1));
+    assert_eq!(world.tables.metrics.totals().delivered, 3);
 }
 
 #[tokio::test]

@@ -98,7 +98,7 @@ fn what_is_written_is_read_without_pulls_and_resets() {
     assert_eq!(
         (
             after.pull_offset("g", "t", 3),
-            after.pending_reset("g", "t", 4)
+            after.take_reset("g", "t", 4)
         ),
         (None, None)
     );

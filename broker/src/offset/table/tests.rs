@@ -36,7 +36,20 @@ fn a_file_of_a_java_broker_is_read() {
         (Some(12), Some(7))
     );
     assert_eq!(offsets.pull_offset("g", "t", 0), None);
-    assert_eq!(offsets.wrapper().data_version.counter, 4);
+    offsets.commit("g", "t", 0, 13);
+    offsets.persist().unwrap();
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains("\"counter\": 4") && text.contains("\"groupTopicMap\"") && text.contains("\"t@g\""));
+}
+
+#[test]
+fn a_reset_is_told_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let offsets = open(&directory.path().join("consumerOffset.json"));
+    offsets.reset("g", "t", 0, 5);
+    assert_eq!(offsets.commit("g", "t", 0, 9), Commit::ResetPending);
+    assert_eq!((offsets.take_reset("g", "t", 0), offsets.take_reset("g", "t", 0)), (Some(5), None));
+    assert_eq!(offsets.committed("g", "t", 0), Some(5));
 }
 
 #[test]

@@ -37,6 +37,8 @@ struct Tail {
     offset: u64,
     segment: Option<Arc<Segment>>,
     fenced: Option<Fenced>,
+    /// The last segment that was asked for ahead.
+    ahead: Option<u64>,
     /// The disk had no room; it is not asked again before this time.
     full: Option<(PathBuf, Duration)>,
     closed: bool,
@@ -60,6 +62,7 @@ impl CommitLog {
             offset: end,
             segment,
             fenced: None,
+            ahead: None,
             full: None,
             closed: false,
         };
@@ -116,7 +119,7 @@ impl CommitLog {
         let start = tail.offset;
         let outcome = self.append_locked(&mut tail, batch, appended);
         self.written.store(tail.offset, Ordering::SeqCst);
-        self.prepare_ahead(&tail);
+        self.prepare_ahead(&mut tail);
         drop(tail);
         outcome.map(|()| start)
     }
@@ -135,7 +138,13 @@ impl CommitLog {
         let mut run = 0..0;
         let mut run_end = tail.offset;
         while run.end < batch.entries.len() {
-            let (group, bytes) = self.next_group(batch, run.end)?;
+            let (group, bytes) = match self.next_group(batch, run.end) {
+                Ok(group) => group,
+                Err(error) => {
+                    write_run(tail, batch, run, store_timestamp, appended)?;
+                    return Err(error);
+                }
+            };
             match place(PhysicalOffset(run_end), bytes, self.segments.bytes) {
                 Placement::Here { at } => {
                     if tail.segment.is_none() {
@@ -179,7 +188,7 @@ impl CommitLog {
         let sizes = members.map(|member| u64::from(member.encoded.bytes));
         let (count, bytes) = sizes.fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes));
         if bytes > limit {
-            return Err(StoreError::RecordTooLarge { bytes, limit });
+            return Ok((start..start + 1, alone));
         }
         Ok((start..start + count, bytes))
     }
@@ -226,11 +235,12 @@ impl CommitLog {
     }
 
     /// Once half a segment is written the next one is worth reserving.
-    fn prepare_ahead(&self, tail: &Tail) {
-        if let Some(segment) = &tail.segment
-            && tail.offset - segment.base > self.segments.bytes / 2
-        {
-            self.prepare.want(segment.base + self.segments.bytes);
+    fn prepare_ahead(&self, tail: &mut Tail) {
+        let Some(segment) = &tail.segment else { return };
+        let next = segment.base + self.segments.bytes;
+        if tail.offset - segment.base > self.segments.bytes / 2 && tail.ahead != Some(next) {
+            tail.ahead = Some(next);
+            self.prepare.want(next);
         }
     }
 }

@@ -28,7 +28,7 @@ pub(crate) fn step(bytes: &[u8], offset: u64, check_crc: bool) -> Step<'_> {
     }
     match RecordView::parse(bytes) {
         Ok(record) if u64::try_from(record.physical_offset) == Ok(offset) => {
-            if check_crc && !record.body_is_intact() {
+            if check_crc && !is_intact(&record) {
                 Step::End
             } else {
                 Step::Record(record)
@@ -36,6 +36,14 @@ pub(crate) fn step(bytes: &[u8], offset: u64, check_crc: bool) -> Step<'_> {
         }
         _ => Step::End,
     }
+}
+
+/// The checksum covers the body only. A crash that kept the beginning of a record and lost its
+/// end leaves zeros there, which neither a topic nor properties end with.
+fn is_intact(record: &RecordView<'_>) -> bool {
+    record.topic.last() != Some(&0)
+        && record.properties.last() != Some(&0)
+        && record.body_is_intact()
 }
 
 /// The valid part of the log, as far as it was looked at.

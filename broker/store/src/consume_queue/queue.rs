@@ -206,8 +206,8 @@ impl Queue {
         }
         let place = self.place(from);
         let in_file = (self.file_bytes - place.at) / UNIT_BYTES as u64;
-        let filed = in_file.min(tail.first - from);
-        let count = usize::try_from(filed).unwrap_or(usize::MAX).min(count);
+        let readable = in_file.min(tail.first - from);
+        let count = usize::try_from(readable).unwrap_or(usize::MAX).min(count);
         tail.active = true;
         let open = match &tail.open {
             Some((base, file)) if *base == place.base => Some(Arc::clone(file)),
@@ -308,35 +308,56 @@ impl Queue {
     }
 
     /// Finds the end of the queue in its files, and its oldest message in a log that begins at
-    /// `log_start`.
+    /// `log_start`. After a crash there may be holes: nothing behind the first one found counts.
     pub(super) fn load(&self, files: &dyn Files, log_start: u64) -> Result<(), StoreError> {
         let bases = self.files_there(files)?;
-        let (Some(first), Some(last)) = (bases.first().copied(), bases.last().copied()) else {
+        let Some(first) = bases.first().copied() else {
             return Ok(());
         };
-        let mut end = last / UNIT_BYTES as u64;
-        self.scan(files, last, |offset, _| {
-            end = offset + 1;
-            ControlFlow::Continue(())
-        })?;
-        let mut min = None;
-        for base in &bases {
-            self.scan(files, *base, |offset, unit| {
+        let last = self.last_file(files, &bases)?;
+        let (mut end, mut min) = (last / UNIT_BYTES as u64, None);
+        let mut base = first;
+        while min.is_none() && base <= last {
+            let mut seen = base / UNIT_BYTES as u64;
+            self.scan(files, base, |offset, unit| {
                 if unit.is_blank() || unit.physical_offset < log_start {
+                    seen = offset + 1;
                     return ControlFlow::Continue(());
                 }
                 min = Some(offset);
                 ControlFlow::Break(())
             })?;
-            if min.is_some() {
-                break;
+            base += self.file_bytes;
+            if min.is_none() && seen < base / UNIT_BYTES as u64 {
+                self.set_end(seen);
+                self.min.store(seen, Ordering::Release);
+                return Ok(());
             }
         }
+        self.scan(files, last, |offset, _| {
+            end = offset + 1;
+            ControlFlow::Continue(())
+        })?;
         self.set_end(end);
-        let none = if end == 0 { first } else { end };
         self.min
-            .store(min.unwrap_or(none).min(end), Ordering::Release);
+            .store(min.unwrap_or(end).min(end), Ordering::Release);
         Ok(())
+    }
+
+    /// The file in which the queue ends: the first that is not full.
+    fn last_file(&self, files: &dyn Files, bases: &[u64]) -> Result<u64, StoreError> {
+        for pair in bases.windows(2) {
+            let path = self.path(pair[0]);
+            let file = files.open(&path).map_err(StoreError::io("open", &path))?;
+            let mut unit = [0; UNIT_BYTES];
+            let at = self.file_bytes - UNIT_BYTES as u64;
+            file.read_at(&mut unit, at)
+                .map_err(StoreError::io("read", &path))?;
+            if Unit::decode(&unit).is_none() || pair[1] != pair[0] + self.file_bytes {
+                return Ok(pair[0]);
+            }
+        }
+        Ok(bases.last().copied().unwrap_or(0))
     }
 
     /// Start positions of the files, checked.
@@ -344,9 +365,16 @@ impl Queue {
         let Some(directory) = &self.directory else {
             return Ok(Vec::new());
         };
-        let listed = files
+        let mut listed = files
             .list(directory)
             .map_err(StoreError::io("list", directory))?;
+        // A crash between creating and sizing a file leaves an empty one at the end.
+        while let Some((name, _)) = listed.pop_if(|(_, bytes)| *bytes == 0) {
+            let path = directory.join(name);
+            files
+                .delete(&path)
+                .map_err(StoreError::io("delete", &path))?;
+        }
         let mut bases = Vec::with_capacity(listed.len());
         for (name, bytes) in listed {
             let path = directory.join(&name);
@@ -389,15 +417,13 @@ impl Queue {
             piece.resize(usize::try_from(bytes).unwrap_or(0), 0);
             file.read_at(&mut piece, at)
                 .map_err(StoreError::io("read", &path))?;
-            let mut offset = (base + at) / UNIT_BYTES as u64;
-            for raw in piece.as_chunks().0 {
+            for (offset, raw) in ((base + at) / UNIT_BYTES as u64..).zip(piece.as_chunks().0) {
                 let Some(unit) = Unit::decode(raw) else {
                     return Ok(());
                 };
                 if visit(offset, unit).is_break() {
                     return Ok(());
                 }
-                offset += 1;
             }
             at += bytes;
             piece_bytes = SCAN_BYTES * 256;

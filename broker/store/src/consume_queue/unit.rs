@@ -38,7 +38,7 @@ impl Unit {
         let physical_offset = u64::from_be_bytes(*offset);
         let bytes = u32::from_be_bytes(*bytes);
         let tags_code = i64::from_be_bytes(*tags.first_chunk()?);
-        let valid = physical_offset <= i64::MAX as u64 && bytes > 0 && bytes <= BLANK_SIZE;
+        let valid = i64::try_from(physical_offset).is_ok() && bytes > 0 && bytes <= BLANK_SIZE;
         valid.then_some(Self {
             physical_offset,
             bytes,
@@ -67,15 +67,12 @@ mod tests {
             bytes: 1152,
             tags_code: -65,
         };
-        let hex: String = unit
-            .encode()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        assert_eq!(
-            hex,
-            "0000000001020304".to_owned() + "00000480" + "ffffffffffffffbf"
-        );
+        let bytes = [
+            0, 0, 0, 0, 1, 2, 3, 4, // position
+            0, 0, 4, 0x80, // size
+            0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xBF, // tags code
+        ];
+        assert_eq!(unit.encode(), bytes);
         assert_eq!(Unit::decode(&unit.encode()), Some(unit));
     }
 

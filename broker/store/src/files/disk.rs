@@ -13,7 +13,7 @@ use super::{Files, StoreFile};
 use crate::mapped_file::ReadMap;
 
 /// Zeros written at a time where the file system cannot zero a range itself.
-const ZEROS_BYTES: usize = 64 * 1024;
+const ZEROS_BYTES: usize = 16 * 1024;
 
 /// The file system of the machine.
 #[derive(Debug, Default, Clone, Copy)]
@@ -186,12 +186,11 @@ impl StoreFile for DiskFile {
     }
 
     fn view(&self, offset: u64, bytes: usize) -> io::Result<Bytes> {
-        let map = match self.map.get() {
-            Some(map) => map,
-            None => {
-                let map = ReadMap::new(&self.file)?;
-                self.map.get_or_init(|| Bytes::from_owner(map))
-            }
+        let map = if let Some(map) = self.map.get() {
+            map
+        } else {
+            let map = ReadMap::new(&self.file)?;
+            self.map.get_or_init(|| Bytes::from_owner(map))
         };
         let from = usize::try_from(offset).unwrap_or(usize::MAX);
         match from.checked_add(bytes).filter(|end| *end <= map.len()) {

@@ -195,6 +195,17 @@ fn another_brokers_checkpoint_is_followed() {
 }
 
 #[test]
+fn empty_queue_file_of_a_crash_is_removed() {
+    let bench = Bench::new();
+    let sent = filled(&bench);
+    bench.writer.index.sync_now().unwrap();
+    let files = bench.kill();
+    let path = Path::new("/s/consumequeue/T/0/00000000000000000300");
+    files.create(path, 0, false).unwrap();
+    check(&Bench::open(files), &sent, u64::MAX);
+}
+
+#[test]
 fn lost_log_leaves_no_units() {
     let bench = Bench::new();
     filled(&bench);
@@ -208,12 +219,16 @@ fn lost_log_leaves_no_units() {
 
 #[test]
 fn queue_that_began_later_starts_at_its_first_message() {
-    let bench = Bench::new();
+    let config = || StoreConfig {
+        consume_queue_file_bytes: 160,
+        ..config(FlushMode::Async)
+    };
+    let bench = Bench::with(MemFiles::new(), config());
     let sent = filled(&bench);
     let files = bench.shutdown();
     files.remove_below("/s/consumequeue");
     files.remove_below(segment_path(0));
-    let bench = Bench::open(files);
+    let bench = Bench::with(files, config());
     for queue_id in 0..2 {
         let kept: Vec<_> = sent
             .iter()
@@ -227,11 +242,11 @@ fn queue_that_began_later_starts_at_its_first_message() {
         assert_eq!(bench.bodies("T", queue_id), bodies);
     }
     let min = bench.reader.min_offset("T", 0);
-    let bench = Bench::open(bench.shutdown());
+    let bench = Bench::with(bench.shutdown(), config());
     assert_eq!(bench.reader.min_offset("T", 0), min);
     let first = bench
         .files
-        .bytes("/s/consumequeue/T/0/00000000000000000100")
+        .bytes("/s/consumequeue/T/0/00000000000000000000")
         .unwrap();
     assert_eq!(
         first[..20],

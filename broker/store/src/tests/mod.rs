@@ -15,6 +15,7 @@ use crate::files::memory::MemFiles;
 use crate::*;
 
 mod crash;
+mod disk;
 mod properties;
 mod reading;
 mod writing;
@@ -48,8 +49,8 @@ pub(crate) fn config(mode: FlushMode) -> StoreConfig {
         consume_queue_file_bytes: 100,
         flush_mode: mode,
         // The threads do nothing unless a test asks.
-        flush_interval: Duration::from_secs(3600),
-        index_interval: Duration::from_secs(3600),
+        flush_interval: Duration::from_hours(1),
+        index_interval: Duration::from_hours(1),
         ..StoreConfig::new("/s")
     }
 }

@@ -106,6 +106,25 @@ fn group_stays_in_one_segment() {
 }
 
 #[test]
+fn group_too_large_for_a_file_is_stored_nevertheless() {
+    let bench = Bench::new();
+    let queue = bench.writer.queue("T", 0);
+    let mut batch = RecordBatch::default();
+    batch.begin_group();
+    for _ in 0..10 {
+        batch
+            .push(&queue, &parts("T", 0, &"x".repeat(900), "", 0))
+            .unwrap();
+    }
+    let mut appended = Vec::new();
+    bench
+        .writer
+        .append_batch(&mut batch, &mut appended)
+        .unwrap();
+    assert_eq!(bench.bodies("T", 0).len(), 10);
+}
+
+#[test]
 fn record_larger_than_a_segment_is_refused() {
     let bench = Bench::new();
     let error = bench.send("T", 0, &"x".repeat(5000)).unwrap_err();
@@ -136,7 +155,8 @@ fn halves_and_rollbacks_take_no_place_in_their_queue() {
 #[test]
 fn full_disk_is_an_answer_and_passes() {
     let files = MemFiles::new();
-    files.room.store(SEGMENT_BYTES, Ordering::SeqCst);
+    // One segment and the small files.
+    files.room.store(SEGMENT_BYTES + 100, Ordering::SeqCst);
     let bench = Bench::open(files.clone());
     let body = "x".repeat(1500);
     bench.send("T", 0, &body).unwrap();
@@ -168,7 +188,8 @@ fn full_disk_is_an_answer_and_passes() {
 #[test]
 fn what_was_stored_before_an_error_is_told() {
     let files = MemFiles::new();
-    files.room.store(SEGMENT_BYTES, Ordering::SeqCst);
+    // One segment and the small files.
+    files.room.store(SEGMENT_BYTES + 100, Ordering::SeqCst);
     let bench = Bench::open(files);
     let queue = bench.writer.queue("T", 0);
     let body = "x".repeat(1500);

@@ -32,4 +32,10 @@ wire_header! {
         /// Group.
         pub group: String = "group",
     }
+
+    /// `QUERY_TOPICS_BY_CONSUMER` (343).
+    pub struct QueryTopicsByConsumerRequestHeader {
+        /// Group.
+        pub group: String = "group",
+    }
 }

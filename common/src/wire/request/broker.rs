@@ -71,6 +71,8 @@ pub enum Request<'a> {
     GetAllSubscriptionGroup(GetAllSubscriptionGroupRequestHeader),
     /// `GET_SUBSCRIPTIONGROUP_CONFIG`.
     GetSubscriptionGroupConfig(GetSubscriptionGroupConfigRequestHeader),
+    /// `QUERY_TOPICS_BY_CONSUMER`.
+    QueryTopicsByConsumer(QueryTopicsByConsumerRequestHeader),
     /// `GET_BROKER_RUNTIME_INFO`.
     GetBrokerRuntimeInfo,
     /// `GET_BROKER_CONFIG`.
@@ -129,6 +131,7 @@ pub fn parse(command: &Command) -> Result<Request<'_>, WireError> {
         code::GET_SUBSCRIPTIONGROUP_CONFIG => {
             Request::GetSubscriptionGroupConfig(command.header()?)
         }
+        code::QUERY_TOPICS_BY_CONSUMER => Request::QueryTopicsByConsumer(command.header()?),
         code::GET_BROKER_RUNTIME_INFO => Request::GetBrokerRuntimeInfo,
         code::GET_BROKER_CONFIG => Request::GetBrokerConfig,
         code => return Err(WireError::UnsupportedCode { code }),
