@@ -59,15 +59,26 @@ struct Tables {
 impl Tables {
     fn open(config: &BrokerConfig, clock: &Arc<dyn Clock>) -> Result<Self, Failure> {
         let directory = config.store_path_root_dir.join("config");
-        let (steps, auto_group) = (config.consumer_offset_update_version_step, config.auto_create_subscription_group);
+        let (steps, auto_group) = (
+            config.consumer_offset_update_version_step,
+            config.auto_create_subscription_group,
+        );
         let clock = || Arc::clone(clock);
-        let topics = TopicTable::open(&directory.join("topics.json"), TopicRules::new(config), clock())
-            .map_err(Failure::store)?;
+        let topics = TopicTable::open(
+            &directory.join("topics.json"),
+            TopicRules::new(config),
+            clock(),
+        )
+        .map_err(Failure::store)?;
         Ok(Self {
             metrics: Metrics::new(topics.clone(), clock()),
             topics,
-            groups: SubscriptionGroupTable::open(&directory.join("subscriptionGroup.json"), auto_group, clock())
-                .map_err(Failure::store)?,
+            groups: SubscriptionGroupTable::open(
+                &directory.join("subscriptionGroup.json"),
+                auto_group,
+                clock(),
+            )
+            .map_err(Failure::store)?,
             offsets: ConsumerOffsets::open(&directory.join("consumerOffset.json"), steps, clock())
                 .map_err(Failure::store)?,
             clients: Clients::new(config, &clock()),
@@ -96,11 +107,22 @@ impl Broker {
         let (main, vip) = listen(&config)?;
         let address = SocketAddr::new(broker_ip(&config)?, main.local_addr().port());
 
-        let handlers = Arc::new(handlers(&config, address, &clock, &tables, &held, (&writer, &reader)));
+        let handlers = Arc::new(handlers(
+            &config,
+            address,
+            &clock,
+            &tables,
+            &held,
+            (&writer, &reader),
+        ));
         let threads = IoThreads::start("remoting", io_thread_count(&config))?;
         let idle = Duration::from_secs(config.server_channel_max_idle_time_seconds.into());
         let serve = |listener: Listener, port| {
-            listener.serve(&threads, Arc::new(BrokerService::new(Arc::clone(&handlers), port)), idle)
+            listener.serve(
+                &threads,
+                Arc::new(BrokerService::new(Arc::clone(&handlers), port)),
+                idle,
+            )
         };
         let servers = [serve(main, Port::Main), serve(vip, Port::Vip)];
 
@@ -110,7 +132,10 @@ impl Broker {
         tasks.spawn(tables.metrics.clone().run());
         tasks.spawn(Arc::clone(&handlers.pull).run());
         tasks.spawn(tables.locks.clone().run());
-        tasks.spawn(persist_offsets(tables.offsets.clone(), config.flush_consumer_offset_interval));
+        tasks.spawn(persist_offsets(
+            tables.offsets.clone(),
+            config.flush_consumer_offset_interval,
+        ));
         let pages = PagesParts {
             config: Arc::clone(&config),
             topics: tables.topics.clone(),
@@ -122,11 +147,25 @@ impl Broker {
             clock,
         };
         let pages = Pages::new(pages).router().map_err(Failure::runtime)?;
-        let http = HttpServer::bind(SocketAddr::new(config.bind_address, config.http_listen_port), pages).await?;
+        let http = HttpServer::bind(
+            SocketAddr::new(config.bind_address, config.http_listen_port),
+            pages,
+        )
+        .await?;
         let ha_address = format!("{}:{}", config.broker_ip2, config.ha_listen_port);
         let settings = RegistrationSettings::new(&config, address.to_string(), ha_address);
         let registration = Registration::start(settings, tables.topics.clone()).await;
-        Ok(Self { config, address, servers, http, registration, tables, held, tasks, store })
+        Ok(Self {
+            config,
+            address,
+            servers,
+            http,
+            registration,
+            tables,
+            held,
+            tasks,
+            store,
+        })
     }
 
     /// The line that says that everything is up, as the reference words it.
@@ -171,7 +210,13 @@ fn open_store(
     held: &HeldPulls,
 ) -> Result<(StoreWriter, StoreReader, StoreTasks), Failure> {
     let arrivals: Arc<dyn Arrivals> = Arc::clone(held) as _;
-    store::open(config.store(), Arc::new(DiskFiles), Arc::clone(clock), arrivals).map_err(Failure::store)
+    store::open(
+        config.store(),
+        Arc::new(DiskFiles),
+        Arc::clone(clock),
+        arrivals,
+    )
+    .map_err(Failure::store)
 }
 
 /// The main port and, two below, the VIP port; any free ones if `listenPort` is 0.
@@ -183,7 +228,10 @@ fn listen(config: &BrokerConfig) -> Result<(Listener, Listener), Failure> {
 /// The address clients are told, and messages are stored with.
 fn broker_ip(config: &BrokerConfig) -> Result<IpAddr, Failure> {
     config.broker_ip1.parse().map_err(|_| {
-        let text = format!("brokerIP1={}: expected an IPv4 or IPv6 address", config.broker_ip1);
+        let text = format!(
+            "brokerIP1={}: expected an IPv4 or IPv6 address",
+            config.broker_ip1
+        );
         Failure::Usage(text)
     })
 }
@@ -217,9 +265,20 @@ fn handlers(
     held: &HeldPulls,
     (writer, reader): (&StoreWriter, &StoreReader),
 ) -> Handlers {
-    let Tables { topics, groups, offsets, clients, locks, metrics } = tables.clone();
+    let Tables {
+        topics,
+        groups,
+        offsets,
+        clients,
+        locks,
+        metrics,
+    } = tables.clone();
     let (writer, reader, clock) = (|| writer.clone(), || reader.clone(), || Arc::clone(clock));
-    let send = SendTables { topics: topics.clone(), groups: groups.clone(), locks: locks.clone() };
+    let send = SendTables {
+        topics: topics.clone(),
+        groups: groups.clone(),
+        locks: locks.clone(),
+    };
     let pull = PullTables {
         topics: topics.clone(),
         groups: groups.clone(),
@@ -230,7 +289,13 @@ fn handlers(
     let reject_pull = config.reject_pull_consumer_enable;
     Handlers {
         send: SendHandler::new(config, address, send, writer(), clock()),
-        pull: PullHandler::new(config, pull, (writer(), reader()), Arc::clone(held), clock()),
+        pull: PullHandler::new(
+            config,
+            pull,
+            (writer(), reader()),
+            Arc::clone(held),
+            clock(),
+        ),
         offset: OffsetHandler::new(offsets.clone(), topics.clone(), groups.clone(), reader()),
         client: ClientHandler::new(clients.clone(), topics.clone(), groups.clone(), reject_pull),
         lock: LockHandler::new(locks),

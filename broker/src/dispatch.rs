@@ -2,8 +2,9 @@
 
 use crate::client::Clients;
 use crate::handler::{
-    client::ClientHandler, group::GroupHandler, lock::LockHandler, offset::OffsetHandler, pull::HeldPulls, pull::PullHandler,
-    send::SendHandler, send::SendSession, topic::TopicHandler, view::ViewHandler,
+    client::ClientHandler, group::GroupHandler, lock::LockHandler, offset::OffsetHandler,
+    pull::HeldPulls, pull::PullHandler, send::SendHandler, send::SendSession, topic::TopicHandler,
+    view::ViewHandler,
 };
 use common::transport::{Connection, Replies, Requests, Service};
 use common::wire::header::SendMessageRequestHeader;
@@ -71,7 +72,9 @@ impl BrokerService {
         }
         let parsed = match request::parse(command) {
             Ok(Request::SendMessage(header)) => {
-                return handlers.send.accept(session, connection, command, &header, body, replies);
+                return handlers
+                    .send
+                    .accept(session, connection, command, &header, body, replies);
             }
             Ok(parsed) => parsed,
             Err(error) if SendMessageRequestHeader::is_code(command.code) => {
@@ -97,20 +100,28 @@ impl BrokerService {
         let handlers = &*self.handlers;
         Some(match request {
             Request::SendMessage(_) => unreachable!("sends join the turn's batch"),
-            Request::PullMessage { header, lite } => return handlers.pull.handle(connection, command, header, lite),
+            Request::PullMessage { header, lite } => {
+                return handlers.pull.handle(connection, command, header, lite);
+            }
             Request::QueryConsumerOffset(header) => handlers.offset.query(&header),
             Request::UpdateConsumerOffset(fields) => handlers.offset.update(connection, fields),
             Request::SearchOffset(header) => handlers.offset.search(&header),
             Request::GetMaxOffset(header) => handlers.offset.max(&header),
             Request::GetMinOffset(header) => handlers.offset.min(&header),
-            Request::GetEarliestMsgStoretime(header) => handlers.offset.earliest_store_time(&header),
+            Request::GetEarliestMsgStoretime(header) => {
+                handlers.offset.earliest_store_time(&header)
+            }
             Request::ViewMessage(header) => handlers.view.message(&header),
             Request::Heartbeat => handlers.client.heartbeat(connection, command, body),
             Request::UnregisterClient(header) => handlers.client.unregister(connection, &header),
             Request::CheckClientConfig => ClientHandler::check_config(body),
             Request::GetConsumerListByGroup(header) => handlers.client.consumer_list(&header),
-            Request::GetConsumerConnectionList(header) => handlers.client.consumer_connections(&header),
-            Request::GetProducerConnectionList(header) => handlers.client.producer_connections(&header),
+            Request::GetConsumerConnectionList(header) => {
+                handlers.client.consumer_connections(&header)
+            }
+            Request::GetProducerConnectionList(header) => {
+                handlers.client.producer_connections(&header)
+            }
             Request::LockBatchMq => handlers.lock.lock(body),
             Request::UnlockBatchMq => handlers.lock.unlock(body),
             Request::CreateTopic(header) => handlers.topic.create(&header),
@@ -134,7 +145,10 @@ impl BrokerService {
 
 /// Requests that may wait for messages, which the VIP port does not serve.
 fn is_pull(code: i32) -> bool {
-    matches!(code, request_code::PULL_MESSAGE | request_code::LITE_PULL_MESSAGE)
+    matches!(
+        code,
+        request_code::PULL_MESSAGE | request_code::LITE_PULL_MESSAGE
+    )
 }
 
 impl Service for BrokerService {

@@ -6,11 +6,16 @@ use store::StoreError;
 /// The answer to a message the store did not take. Exhaustive: a new error has to choose its code.
 pub fn store_reply(error: &StoreError, max_message_size: usize) -> Reply {
     let code = match error {
-        StoreError::RecordTooLarge { .. } | StoreError::Record(_) => return illegal_message(max_message_size),
+        StoreError::RecordTooLarge { .. } | StoreError::Record(_) => {
+            return illegal_message(max_message_size);
+        }
         StoreError::DiskFull { .. } | StoreError::Fenced { .. } | StoreError::ShuttingDown => {
             response_code::SERVICE_NOT_AVAILABLE
         }
-        StoreError::Locked { .. } | StoreError::Config { .. } | StoreError::Corrupt { .. } | StoreError::Io { .. } => response_code::SYSTEM_ERROR,
+        StoreError::Locked { .. }
+        | StoreError::Config { .. }
+        | StoreError::Corrupt { .. }
+        | StoreError::Io { .. } => response_code::SYSTEM_ERROR,
     };
     let mut text = error.to_string();
     if let Some(cause) = std::error::Error::source(error) {

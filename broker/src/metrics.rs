@@ -163,10 +163,9 @@ impl Metrics {
                 .samples
                 .lock()
                 .push(sample, self.shared.clock.now());
-            if count.is_multiple_of(TOPIC_RATE_SAMPLES) && sample.at > last_rates {
-                self.shared
-                    .topics
-                    .sample_rates((sample.at - last_rates).as_secs_f64());
+            let elapsed = sample.at.saturating_sub(last_rates);
+            if count.is_multiple_of(TOPIC_RATE_SAMPLES) && !elapsed.is_zero() {
+                self.shared.topics.sample_rates(elapsed.as_secs_f64());
                 last_rates = sample.at;
                 self.forget_deleted_topics();
             }

@@ -7,6 +7,7 @@ mod body;
 mod server;
 
 use crate::topic::TopicTable;
+use bytes::Bytes;
 use common::transport::{ClientConfig, Connection, PeerRequests, RemotingClient};
 use common::wire::{Command, Reply};
 use server::NameServer;
@@ -17,14 +18,12 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
-use bytes::Bytes;
-
 /// How long a start waits for name servers that do not answer.
 const FIRST_ROUND: Duration = Duration::from_secs(1);
 /// How long a stop waits for name servers to take the broker's name out of their routes.
 const LAST_ROUND: Duration = Duration::from_secs(2);
 /// Limits of `registerNameServerPeriod`: name servers forget a silent broker after two minutes.
-const PERIODS: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(60));
+const PERIODS: (Duration, Duration) = (Duration::from_secs(10), Duration::from_mins(1));
 /// Time until a name that did not resolve is looked up again.
 const UNRESOLVED_PAUSE: Duration = Duration::from_secs(2);
 

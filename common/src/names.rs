@@ -28,9 +28,9 @@ pub const BENCHMARK_TOPIC: &str = "BenchmarkTest";
 pub const TRANS_HALF_TOPIC: &str = "RMQ_SYS_TRANS_HALF_TOPIC";
 /// Which half messages have ended.
 pub const TRANS_OP_HALF_TOPIC: &str = "RMQ_SYS_TRANS_OP_HALF_TOPIC";
-/// Half messages of the reference's RocksDB engine.
+/// Half messages of the reference's `RocksDB` engine.
 pub const ROCKSDB_TRANS_HALF_TOPIC: &str = "RMQ_SYS_ROCKSDB_TRANS_HALF_TOPIC";
-/// Ends of half messages of the reference's RocksDB engine.
+/// Ends of half messages of the reference's `RocksDB` engine.
 pub const ROCKSDB_TRANS_OP_HALF_TOPIC: &str = "RMQ_SYS_ROCKSDB_TRANS_OP_HALF_TOPIC";
 /// Half messages that were checked in vain too often.
 pub const TRANS_CHECK_MAX_TIME_TOPIC: &str = "TRANS_CHECK_MAX_TIME_TOPIC";
@@ -40,7 +40,7 @@ pub const TRACE_TOPIC: &str = "RMQ_SYS_TRACE_TOPIC";
 pub const SELF_TEST_TOPIC: &str = "SELF_TEST_TOPIC";
 /// Events about offsets that had to be corrected.
 pub const OFFSET_MOVED_EVENT: &str = "OFFSET_MOVED_EVENT";
-/// Reserved by the reference's RocksDB ConsumeQueues.
+/// Reserved by the reference's `RocksDB` ConsumeQueues.
 pub const CHECKPOINT_TOPIC: &str = "CHECKPOINT_TOPIC";
 /// Where messages with a timer wait.
 pub const TIMER_TOPIC: &str = "rmq_sys_wheel_timer";

@@ -70,13 +70,11 @@ impl GroupHandler {
 
     /// `GET_SUBSCRIPTIONGROUP_CONFIG`; asking for a group may create it.
     pub fn config(&self, header: &GetSubscriptionGroupConfigRequestHeader) -> Reply {
-        match self.groups.find_or_create(&header.group) {
-            Some(group) => Reply::ok().with_body(group.encode()),
-            None => {
-                let text = format!("No group in this broker. group: {}", header.group);
-                Reply::error(response_code::SUBSCRIPTION_GROUP_NOT_EXIST, text)
-            }
-        }
+        let Some(group) = self.groups.find_or_create(&header.group) else {
+            let text = format!("No group in this broker. group: {}", header.group);
+            return Reply::error(response_code::SUBSCRIPTION_GROUP_NOT_EXIST, text);
+        };
+        Reply::ok().with_body(group.encode())
     }
 }
 

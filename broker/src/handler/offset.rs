@@ -8,7 +8,8 @@ use common::wire::body::TopicList;
 use common::wire::header::{
     GetEarliestMsgStoretimeRequestHeader, GetEarliestMsgStoretimeResponseHeader,
     GetMaxOffsetRequestHeader, GetMinOffsetRequestHeader, OffsetResponseHeader,
-    QueryConsumerOffsetRequestHeader, QueryTopicsByConsumerRequestHeader, SearchOffsetRequestHeader,
+    QueryConsumerOffsetRequestHeader, QueryTopicsByConsumerRequestHeader,
+    SearchOffsetRequestHeader,
 };
 use common::wire::{FieldError, Fields, Reply, response_code};
 use store::{Boundary, StoreReader};
@@ -112,7 +113,10 @@ impl OffsetHandler {
 
     /// `QUERY_TOPICS_BY_CONSUMER`: the topics a group has committed offsets of.
     pub fn topics_of(&self, header: &QueryTopicsByConsumerRequestHeader) -> Reply {
-        let list = TopicList { topic_list: self.offsets.topics_of(&header.group), ..TopicList::default() };
+        let list = TopicList {
+            topic_list: self.offsets.topics_of(&header.group),
+            ..TopicList::default()
+        };
         Reply::ok().with_body(list.encode())
     }
 

@@ -54,9 +54,8 @@ mod tests {
     };
 
     fn page(from: i32, version: &str) -> Vec<String> {
-        let mut table: BTreeMap<String, ()> = ["a", "b", "c", "d"]
-            .map(|name| (name.to_owned(), ()))
-            .into();
+        let mut table: BTreeMap<String, u8> =
+            ["a", "b", "c", "d"].map(|name| (name.to_owned(), 0)).into();
         let page = Page::asked_for(Some(from), Some(2), Some(version)).unwrap();
         page.cut(&VERSION, &mut table);
         table.into_keys().collect()

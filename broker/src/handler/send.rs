@@ -1,24 +1,24 @@
 //! Sending. All sends of a turn are checked and encoded one by one, appended as one batch under one lock, and answered
-//! together; under SYNC_FLUSH the answers wait for the disk, the connection does not.
+//! together; under `SYNC_FLUSH` the answers wait for the disk, the connection does not.
 
+mod admit;
 mod properties;
 mod reply;
 mod route;
 
 use crate::config::BrokerConfig;
-use crate::error::{illegal_message as illegal, store_reply};
+use crate::error::store_reply;
 use crate::lock::LockTable;
 use crate::subscription::SubscriptionGroupTable;
-use crate::topic::{MessageType, Topic, TopicTable, perm};
+use crate::topic::{MessageType, Topic, TopicTable};
 use bytes::BytesMut;
 use common::clock::Clock;
 use common::message::message_id::UniqueIds;
 use common::message::record::RecordParts;
 use common::message::{batch, properties as names_of, sys_flag};
-use common::names;
 use common::transport::{Connection, Replies};
 use common::wire::header::SendMessageRequestHeader;
-use common::wire::{Command, Reply, response_code, with_faq};
+use common::wire::{Command, Reply, response_code};
 use reply::{Pending, ReplyTemplate};
 use route::Routes;
 use std::net::SocketAddr;
@@ -29,10 +29,6 @@ use store::{Appended, FlushMode, RecordBatch, StoreWriter};
 
 /// A turn's batch is appended early when it has grown to this size, which bounds how long the log stays locked.
 const BATCH_BYTES: usize = 1024 * 1024;
-/// Longest name of a topic that is no retry topic, in bytes: the one-byte length of V1 records.
-const MAX_TOPIC_BYTES: usize = 127;
-/// From this version on, clients say themselves how often a message may be retried.
-const MAX_RECONSUME_TIMES_SINCE: i32 = 121;
 
 /// Serves `SEND_MESSAGE`, `SEND_MESSAGE_V2` and `SEND_BATCH_MESSAGE`.
 pub struct SendHandler {
@@ -88,12 +84,24 @@ impl SendHandler {
         store: StoreWriter,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let SendTables { topics, groups, locks } = tables;
+        let SendTables {
+            topics,
+            groups,
+            locks,
+        } = tables;
         let mut broker_properties = String::new();
         let trace = if config.trace_on { "true" } else { "false" };
-        names_of::write(&mut broker_properties, names_of::MSG_REGION, &config.region_id);
+        names_of::write(
+            &mut broker_properties,
+            names_of::MSG_REGION,
+            &config.region_id,
+        );
         names_of::write(&mut broker_properties, names_of::TRACE_SWITCH, trace);
-        names_of::write(&mut broker_properties, names_of::CLUSTER, &config.broker_cluster_name);
+        names_of::write(
+            &mut broker_properties,
+            names_of::CLUSTER,
+            &config.broker_cluster_name,
+        );
         let settings = Settings {
             store_host,
             broker_ip: config.broker_ip1.clone(),
@@ -106,7 +114,16 @@ impl SendHandler {
         };
         let template = ReplyTemplate::new(store_host, &config.region_id, config.trace_on);
         let unique_ids = UniqueIds::new(store_host.ip(), std::process::id(), rand::random());
-        Self { settings, template, topics, groups, locks, store, unique_ids, clock }
+        Self {
+            settings,
+            template,
+            topics,
+            groups,
+            locks,
+            store,
+            unique_ids,
+            clock,
+        }
     }
 
     /// Takes one send of a turn: its records join the batch, or it is refused at once.
@@ -145,9 +162,18 @@ impl SendHandler {
         header: &SendMessageRequestHeader<'_>,
         body: &[u8],
     ) -> Result<(), Reply> {
-        let SendSession { routes, batch, pending, unique_keys, properties: text, .. } = session;
-        let route = routes.find(&self.topics, header.topic, || self.topic(header, connection))?;
-        let asked = self.queue_id(header, &route.topic, connection)?;
+        let SendSession {
+            routes,
+            batch,
+            pending,
+            unique_keys,
+            properties: text,
+            ..
+        } = session;
+        let route = routes.find(&self.topics, header.topic, || {
+            self.topic(header, connection)
+        })?;
+        let asked = Self::queue_id(header, &route.topic, connection)?;
         text.clear();
         let sent = properties::read(header.properties, text);
         let dead_letter = self.dead_letter_topic(header, command.version)?;
@@ -192,8 +218,13 @@ impl SendHandler {
             sent.unique_key.map(|key| remember(unique_keys, key))
         } else {
             let key = self.complete_properties(text, &sent, unique_keys);
-            let parts = RecordParts { properties: text, ..parts };
-            batch.push(&queue, &parts).map_err(|error| self.refuse_record(&error))?;
+            let parts = RecordParts {
+                properties: text,
+                ..parts
+            };
+            batch
+                .push(&queue, &parts)
+                .map_err(|error| self.refuse_record(&error))?;
             Some(key)
         };
         let records = first..batch.len();
@@ -203,183 +234,61 @@ impl SendHandler {
             records,
             unique_key,
             wait: sent.wait,
-            kind: if sent.sharded { MessageType::Fifo } else { MessageType::Normal },
+            kind: if sent.sharded {
+                MessageType::Fifo
+            } else {
+                MessageType::Normal
+            },
             topic: Arc::clone(topic),
         });
         Ok(())
     }
 
-    /// The topic of a send, created if the broker may.
-    fn topic(
-        &self,
-        header: &SendMessageRequestHeader<'_>,
-        connection: &Connection,
-    ) -> Result<Arc<Topic>, Reply> {
-        let settings = &self.settings;
-        let topic = header.topic;
-        if settings.accept_from > 0 && self.clock.now().0 < settings.accept_from {
-            let text = format!(
-                "broker unable to service until {} (startAcceptSendRequestTimeStamp)",
-                settings.accept_from
-            );
-            return Err(Reply::error(response_code::SYSTEM_ERROR, text));
-        }
-        if let Some(known) = self.topics.get(topic)
-            && known.order
-            && !settings.writable
-        {
-            let text = format!("the broker[{}] sending message is forbidden", settings.broker_ip);
-            return Err(Reply::error(response_code::NO_PERMISSION, text));
-        }
-        names::validate_topic(topic).map_err(|e| Reply::error(response_code::INVALID_PARAMETER, e.to_string()))?;
-        if names::is_not_allowed_to_send(topic) {
-            let text = format!("Sending message to topic[{topic}] is forbidden.");
-            return Err(Reply::error(response_code::NO_PERMISSION, text));
-        }
-        if let Some(known) = self.topics.get(topic) {
-            return Ok(known);
-        }
-        let created = self.topics.create_on_send(
-            topic,
-            header.default_topic,
-            header.default_topic_queue_nums,
-            header.unit_mode,
-            connection.peer(),
-        );
-        match created {
-            Ok(Some(created)) => Ok(created),
-            Ok(None) => {
-                let text = with_faq(&format!("topic[{topic}] not exist, apply first please!"));
-                Err(Reply::error(response_code::TOPIC_NOT_EXIST, text))
-            }
-            Err(error) => Err(Reply::error(response_code::SYSTEM_ERROR, error.to_string())),
-        }
-    }
-
-    /// The queue the producer means, or one of those it may write to.
-    fn queue_id(
-        &self,
-        header: &SendMessageRequestHeader<'_>,
-        topic: &Topic,
-        connection: &Connection,
-    ) -> Result<u32, Reply> {
-        let queues = topic.read_queue_nums.max(topic.write_queue_nums);
-        if header.queue_id >= queues {
-            let text = format!(
-                "request queueId[{}] is illegal, {} Producer: {}",
-                header.queue_id,
-                describe(topic),
-                connection.peer()
-            );
-            return Err(Reply::error(response_code::INVALID_PARAMETER, text));
-        }
-        match u32::try_from(header.queue_id) {
-            Ok(queue_id) => Ok(queue_id),
-            Err(_) => Ok(rand::random_range(0..u32::try_from(topic.write_queue_nums).unwrap_or(0).max(1))),
-        }
-    }
-
-    /// For a message that goes back to its retry topic too often, or whose group consumes in order: where it goes instead.
-    fn dead_letter_topic(
-        &self,
-        header: &SendMessageRequestHeader<'_>,
-        client_version: i32,
-    ) -> Result<Option<Arc<Topic>>, Reply> {
-        let Some(group) = names::group_of_retry_topic(header.topic) else { return Ok(None) };
-        if header.batch {
-            let text = format!("batch request does not support retry group {}", header.topic);
-            return Err(Reply::error(response_code::MESSAGE_ILLEGAL, text));
-        }
-        let Some(config) = self.groups.find_or_create(group) else {
-            let text = with_faq(&format!("subscription group not exist, {group}"));
-            return Err(Reply::error(response_code::SUBSCRIPTION_GROUP_NOT_EXIST, text));
-        };
-        let asked = header.max_reconsume_times.filter(|_| client_version >= MAX_RECONSUME_TIMES_SINCE);
-        let limit = asked.unwrap_or(config.retry_max_times);
-        if header.reconsume_times <= limit && !self.locks.has_live(group) {
-            return Ok(None);
-        }
-        let dead = self.topics.ensure_dead_letter_topic(group);
-        dead.map(Some).map_err(|error| Reply::error(response_code::SYSTEM_ERROR, error.to_string()))
-    }
-
-    fn check_single(
-        &self,
-        header: &SendMessageRequestHeader<'_>,
-        topic: &Topic,
-        sent: &properties::Sent<'_>,
-        body: &[u8],
-    ) -> Result<(), Reply> {
-        let settings = &self.settings;
-        if topic.is_compacted() && sent.keys.is_none_or(|keys| keys.trim().is_empty()) {
-            return Err(Reply::error(response_code::MESSAGE_ILLEGAL, "Required message key is missing"));
-        }
-        if sent.transactional && !(header.reconsume_times > 0 && sent.delay_level > 0) {
-            if settings.reject_transactions {
-                let text = format!("the broker[{}] sending transaction message is forbidden", settings.broker_ip);
-                return Err(Reply::error(response_code::NO_PERMISSION, text));
-            }
-            return Err(unsupported("transactional messages (TRAN_MSG)"));
-        }
-        if sent.delay_level > 0 {
-            return Err(unsupported("delay levels (DELAY)"));
-        }
-        if sent.timed {
-            return Err(unsupported("timed messages (TIMER_*)"));
-        }
-        let inner_batch = header.sys_flag & (sys_flag::INNER_BATCH | sys_flag::NEED_UNWRAP) != 0;
-        let limit = settings.max_message_size;
-        let named_too_long = header.topic.len() > MAX_TOPIC_BYTES && !names::is_retry_topic(header.topic);
-        if body.is_empty() || body.len() > limit || inner_batch || named_too_long {
-            return Err(illegal(limit));
-        }
-        Ok(())
-    }
-
-    fn check_batch(
-        &self,
-        header: &SendMessageRequestHeader<'_>,
-        topic: &Topic,
-        sent: &properties::Sent<'_>,
-        body: &[u8],
-    ) -> Result<(), Reply> {
-        let limit = self.settings.max_message_size;
-        let unfit = sent.delay_level > 0 || sent.timed || header.sys_flag & sys_flag::TRANSACTION_TYPE != 0;
-        if header.topic.len() > MAX_TOPIC_BYTES || unfit {
-            return Err(illegal(limit));
-        }
-        if topic.is_batch_queue() && sent.unique_key.is_some() {
-            return Err(unsupported("inner batches (topics with queue.type=BatchCQ)"));
-        }
-        if body.len() > limit {
-            let text = format!("message body size exceeded, msg body size: {}, maxMessageSize: {limit}", body.len());
-            return Err(Reply::error(response_code::SYSTEM_ERROR, text));
-        }
-        Ok(())
-    }
-
     /// Every message of a batch becomes a record of its own, with its own flag and exactly its own properties.
-    fn push_batch(&self, batch: &mut RecordBatch, queue: &Arc<store::Queue>, outer: &RecordParts<'_>) -> Result<(), Reply> {
+    fn push_batch(
+        &self,
+        batch: &mut RecordBatch,
+        queue: &Arc<store::Queue>,
+        outer: &RecordParts<'_>,
+    ) -> Result<(), Reply> {
         let mut any = false;
         for message in batch::split(outer.body) {
-            let message = message.map_err(|error| Reply::error(response_code::SYSTEM_ERROR, error.to_string()))?;
-            let parts =
-                RecordParts { flag: message.flag, body: message.body, properties: message.properties, ..*outer };
-            batch.push(queue, &parts).map_err(|error| self.refuse_record(&error))?;
+            let message = message
+                .map_err(|error| Reply::error(response_code::SYSTEM_ERROR, error.to_string()))?;
+            let parts = RecordParts {
+                flag: message.flag,
+                body: message.body,
+                properties: message.properties,
+                ..*outer
+            };
+            batch
+                .push(queue, &parts)
+                .map_err(|error| self.refuse_record(&error))?;
             any = true;
         }
-        if any { Ok(()) } else { Err(Reply::error(response_code::SYSTEM_ERROR, "the batch holds no message")) }
+        if any {
+            Ok(())
+        } else {
+            Err(Reply::error(
+                response_code::SYSTEM_ERROR,
+                "the batch holds no message",
+            ))
+        }
     }
 
     /// Adds the broker's properties, and a unique key if the client sent none; returns where the key stands.
-    fn complete_properties(&self, text: &mut String, sent: &properties::Sent<'_>, keys: &mut String) -> Range<usize> {
-        let key = match sent.unique_key {
-            Some(key) => remember(keys, key),
-            None => {
-                let key = self.unique_ids.next(self.clock.now());
-                names_of::write(text, names_of::UNIQUE_KEY, &key);
-                remember(keys, &key)
-            }
+    fn complete_properties(
+        &self,
+        text: &mut String,
+        sent: &properties::Sent<'_>,
+        keys: &mut String,
+    ) -> Range<usize> {
+        let key = if let Some(key) = sent.unique_key {
+            remember(keys, key)
+        } else {
+            let key = self.unique_ids.next(self.clock.now());
+            names_of::write(text, names_of::UNIQUE_KEY, &key);
+            remember(keys, &key)
         };
         if !text.is_empty() && !text.ends_with(char::from(names_of::VALUE_END)) {
             text.push(char::from(names_of::VALUE_END));
@@ -393,12 +302,19 @@ impl SendHandler {
     }
 
     /// Appends what the turn has gathered and answers it.
-    pub fn commit(&self, session: &mut SendSession, connection: &Arc<Connection>, replies: &mut Replies<'_>) {
+    pub fn commit(
+        &self,
+        session: &mut SendSession,
+        connection: &Arc<Connection>,
+        replies: &mut Replies<'_>,
+    ) {
         if session.pending.is_empty() {
             return;
         }
         session.appended.clear();
-        let outcome = self.store.append_batch(&mut session.batch, &mut session.appended);
+        let outcome = self
+            .store
+            .append_batch(&mut session.batch, &mut session.appended);
         let refusal = outcome.err().map(|error| self.refuse_record(&error));
         let waits = self.store.flush_mode() == FlushMode::Sync;
         let mut late = Vec::new();
@@ -410,12 +326,24 @@ impl SendHandler {
             match (session.appended.get(sent.records.clone()), &refusal) {
                 (Some(_), _) if waits && sent.wait => late.push(sent),
                 (Some(stored), _) => {
-                    self.template.write(replies.buffer(), &sent, response_code::SUCCESS, &session.unique_keys, stored);
+                    self.template.write(
+                        replies.buffer(),
+                        &sent,
+                        response_code::SUCCESS,
+                        &session.unique_keys,
+                        stored,
+                    );
                 }
-                (None, Some(refusal)) => replies.push(sent.to, self.template.refuse(refusal.clone())),
+                (None, Some(refusal)) => {
+                    replies.push(sent.to, self.template.refuse(refusal.clone()));
+                }
                 (None, None) => {
                     let text = "the store lost count of its records";
-                    replies.push(sent.to, self.template.refuse(Reply::error(response_code::SYSTEM_ERROR, text)));
+                    replies.push(
+                        sent.to,
+                        self.template
+                            .refuse(Reply::error(response_code::SYSTEM_ERROR, text)),
+                    );
                 }
             }
         }
@@ -427,56 +355,58 @@ impl SendHandler {
     }
 
     /// One task for all answers of the turn that wait for the disk.
-    fn answer_when_flushed(&self, session: &mut SendSession, late: Vec<Pending>, connection: &Arc<Connection>) {
+    fn answer_when_flushed(
+        &self,
+        session: &mut SendSession,
+        late: Vec<Pending>,
+        connection: &Arc<Connection>,
+    ) {
         let appended = std::mem::take(&mut session.appended);
         let unique_keys = std::mem::take(&mut session.unique_keys);
         let end = appended.last().map_or(0, Appended::end);
         let mut flushed = self.store.flushed();
-        let (connection, template, patience) = (Arc::clone(connection), self.template.clone(), self.settings.flush_timeout);
+        let (connection, template, patience) = (
+            Arc::clone(connection),
+            self.template.clone(),
+            self.settings.flush_timeout,
+        );
         tokio::spawn(async move {
-            let durable = tokio::time::timeout(patience, flushed.wait_for(|offset| *offset >= end)).await;
+            let durable =
+                tokio::time::timeout(patience, flushed.wait_for(|offset| *offset >= end)).await;
             let code = match durable {
                 Ok(Ok(_)) => response_code::SUCCESS,
-                _ => response_code::FLUSH_DISK_TIMEOUT,
+                // The disk has failed: nobody may take this for stored.
+                Ok(Err(_)) => {
+                    let text =
+                        "the message could not be brought to the disk; the store is read-only";
+                    for sent in &late {
+                        let refusal = Reply::error(response_code::SERVICE_NOT_AVAILABLE, text);
+                        connection.reply(sent.to, template.refuse(refusal));
+                    }
+                    return;
+                }
+                Err(_) => response_code::FLUSH_DISK_TIMEOUT,
             };
             let mut frames = BytesMut::new();
             for sent in &late {
-                template.write(&mut frames, sent, code, &unique_keys, &appended[sent.records.clone()]);
+                let stored = &appended[sent.records.clone()];
+                template.write(&mut frames, sent, code, &unique_keys, stored);
             }
             connection.write_frames(&frames);
         });
     }
 }
 
-/// The topic as the reference words it.
-fn describe(topic: &Topic) -> String {
-    let perm: String = [(perm::READ, 'R'), (perm::WRITE, 'W'), (perm::INHERIT, 'X')]
-        .into_iter()
-        .map(|(bit, letter)| if topic.perm & bit != 0 { letter } else { '-' })
-        .collect();
-    format!(
-        "TopicConfig [topicName={}, readQueueNums={}, writeQueueNums={}, perm={perm}, topicFilterType={}, topicSysFlag={}, \
-         order={}, attributes={:?}]",
-        topic.topic_name,
-        topic.read_queue_nums,
-        topic.write_queue_nums,
-        if topic.has_multi_tags() { "MULTI_TAG" } else { "SINGLE_TAG" },
-        topic.topic_sys_flag,
-        topic.order,
-        topic.attributes,
-    )
-}
-
 fn multi_tags(topic: &Topic) -> i32 {
-    if topic.has_multi_tags() { sys_flag::MULTI_TAGS } else { 0 }
+    if topic.has_multi_tags() {
+        sys_flag::MULTI_TAGS
+    } else {
+        0
+    }
 }
 
 fn remember(keys: &mut String, key: &str) -> Range<usize> {
     let start = keys.len();
     keys.push_str(key);
     start..keys.len()
-}
-
-fn unsupported(what: &str) -> Reply {
-    Reply::error(response_code::MESSAGE_ILLEGAL, format!("{what} are not supported by this broker; the message was not stored"))
 }

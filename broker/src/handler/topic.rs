@@ -108,13 +108,11 @@ impl TopicHandler {
 
     /// `GET_TOPIC_CONFIG`.
     pub fn config(&self, header: &GetTopicConfigRequestHeader) -> Reply {
-        match self.topics.get(&header.topic) {
-            Some(topic) => Reply::ok().with_body(topic.encode()),
-            None => {
-                let text = format!("No topic in this broker. topic: {}", header.topic);
-                Reply::error(response_code::TOPIC_NOT_EXIST, text)
-            }
-        }
+        let Some(topic) = self.topics.get(&header.topic) else {
+            let text = format!("No topic in this broker. topic: {}", header.topic);
+            return Reply::error(response_code::TOPIC_NOT_EXIST, text);
+        };
+        Reply::ok().with_body(topic.encode())
     }
 
     /// `GET_TOPIC_STATS_INFO`: where the topic's queues begin and end.

@@ -41,13 +41,11 @@ impl ViewHandler {
     pub fn message(&self, header: &ViewMessageRequestHeader) -> Reply {
         let record = PhysicalOffset::from_wire(header.offset)
             .and_then(|offset| self.store.record_at(offset));
-        match record {
-            Some(record) => Reply::ok().with_body(record),
-            None => {
-                let text = format!("can not find message by the offset, {}", header.offset);
-                Reply::error(response_code::SYSTEM_ERROR, text)
-            }
-        }
+        let Some(record) = record else {
+            let text = format!("can not find message by the offset, {}", header.offset);
+            return Reply::error(response_code::SYSTEM_ERROR, text);
+        };
+        Reply::ok().with_body(record)
     }
 
     /// `GET_BROKER_RUNTIME_INFO`.

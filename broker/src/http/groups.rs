@@ -56,7 +56,6 @@ struct QueueRow {
     waiting_ms: Option<i64>,
 }
 
-#[expect(clippy::unused_async, reason = "axum calls handlers as futures")]
 pub(super) async fn list(State(pages): State<Pages>) -> Json<Groups> {
     let names = pages.parts.groups.names();
     let row = |group: &str| GroupRow {
@@ -69,7 +68,6 @@ pub(super) async fn list(State(pages): State<Pages>) -> Json<Groups> {
     })
 }
 
-#[expect(clippy::unused_async, reason = "axum calls handlers as futures")]
 pub(super) async fn show(
     State(pages): State<Pages>,
     Path(group): Path<String>,

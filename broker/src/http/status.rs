@@ -62,14 +62,15 @@ struct Messages {
 }
 
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
 struct PerSecond {
-    last_10s: f64,
-    last_1m: f64,
-    last_10m: f64,
+    #[serde(rename = "last10s")]
+    ten_seconds: f64,
+    #[serde(rename = "last1m")]
+    minute: f64,
+    #[serde(rename = "last10m")]
+    ten_minutes: f64,
 }
 
-#[expect(clippy::unused_async, reason = "axum calls handlers as futures")]
 pub(super) async fn show(State(pages): State<Pages>) -> Json<Status> {
     let parts = &*pages.parts;
     let config = &*parts.config;
@@ -123,11 +124,11 @@ pub(super) async fn show(State(pages): State<Pages>) -> Json<Status> {
 }
 
 impl PerSecond {
-    fn of([last_10s, last_1m, last_10m]: [f64; 3]) -> Self {
+    fn of([ten_seconds, minute, ten_minutes]: [f64; 3]) -> Self {
         Self {
-            last_10s,
-            last_1m,
-            last_10m,
+            ten_seconds,
+            minute,
+            ten_minutes,
         }
     }
 }

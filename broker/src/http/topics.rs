@@ -52,7 +52,6 @@ struct QueueRow {
     last_store_timestamp: Option<i64>,
 }
 
-#[expect(clippy::unused_async, reason = "axum calls handlers as futures")]
 pub(super) async fn list(State(pages): State<Pages>) -> Json<Topics> {
     let topics = pages.parts.topics.all().into_values();
     Json(Topics {
@@ -60,7 +59,6 @@ pub(super) async fn list(State(pages): State<Pages>) -> Json<Topics> {
     })
 }
 
-#[expect(clippy::unused_async, reason = "axum calls handlers as futures")]
 pub(super) async fn show(
     State(pages): State<Pages>,
     Path(name): Path<String>,

@@ -51,7 +51,7 @@ impl Offsets {
             match key.split_once('@') {
                 Some((topic, group)) => self.progress(topic, group).committed = queues,
                 None => {
-                    tracing::warn!("offsets of \"{key}\" are skipped: the key must be topic@group")
+                    tracing::warn!("offsets of \"{key}\" are skipped: the key must be topic@group");
                 }
             }
         }

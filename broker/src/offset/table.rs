@@ -82,7 +82,10 @@ impl ConsumerOffsets {
     /// Sets the offset of a group from outside. Commits are swallowed until the group's next pull has taken notice.
     #[cfg_attr(
         not(test),
-        expect(dead_code, reason = "for INVOKE_BROKER_TO_RESET_OFFSET, which is not served yet")
+        expect(
+            dead_code,
+            reason = "for INVOKE_BROKER_TO_RESET_OFFSET, which is not served yet"
+        )
     )]
     pub fn reset(&self, group: &str, topic: &str, queue_id: i32, offset: i64) {
         self.shared

@@ -223,7 +223,7 @@ impl NameServer {
         match tokio::task::spawn_blocking(move || topics.mark_order_topics(&listed)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::warn!("order topics of name server {}: {error}", self.address)
+                tracing::warn!("order topics of name server {}: {error}", self.address);
             }
             Err(error) => tracing::error!("order topics of name server {}: {error}", self.address),
         }

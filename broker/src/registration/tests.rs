@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// What a name server was told.
 #[derive(Debug)]
 enum Heard {
-    Register(RegisterBrokerRequestHeader, RegisterBrokerBody),
+    Register(Box<RegisterBrokerRequestHeader>, RegisterBrokerBody),
     Query,
     Unregister,
 }
@@ -48,7 +48,7 @@ impl Service for Mock {
                         header.expected_crc().unwrap_or(0).unsigned_abs(),
                         body_crc(body)
                     );
-                    Heard::Register(header, RegisterBrokerBody::decode(body).unwrap())
+                    Heard::Register(Box::new(header), RegisterBrokerBody::decode(body).unwrap())
                 }
                 request_code::QUERY_DATA_VERSION => Heard::Query,
                 request_code::UNREGISTER_BROKER => Heard::Unregister,
@@ -76,18 +76,21 @@ impl MockServer {
         address: SocketAddr,
         answer: impl FnMut(&Heard) -> Option<Reply> + Send + 'static,
     ) -> Self {
+        Self::serve(Listener::bind(address).unwrap(), answer)
+    }
+
+    fn serve(
+        listener: Listener,
+        answer: impl FnMut(&Heard) -> Option<Reply> + Send + 'static,
+    ) -> Self {
         let (heard, receiver) = mpsc::channel(1000);
         let threads = IoThreads::start("mock", 1).unwrap();
         let mock = Arc::new(Mock {
             heard,
             answer: Mutex::new(Box::new(answer)),
         });
-        let server =
-            Listener::bind(address)
-                .unwrap()
-                .serve(&threads, mock, Duration::from_secs(120));
         Self {
-            server,
+            server: listener.serve(&threads, mock, Duration::from_mins(2)),
             heard: receiver,
             _threads: threads,
         }
@@ -218,18 +221,28 @@ async fn a_refused_change_is_followed_by_everything() {
 async fn a_name_server_that_comes_later_is_found_and_one_that_comes_back_hears_everything() {
     let directory = tempfile::tempdir().unwrap();
     let topics = table(&directory);
-    let address = std::net::TcpListener::bind(any_port())
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    // An address of its own, so that nobody else takes the port while nothing listens there.
+    let address = std::net::TcpListener::bind("127.61.7.9:0").unwrap();
+    let address = address.local_addr().unwrap();
     let registration =
         Registration::start(settings(vec![address.to_string()]), topics.clone()).await;
     for _ in 0..2 {
-        let mut server = MockServer::start(address, |_| Some(Reply::ok()));
+        let listener = tokio::time::timeout(PATIENCE, listen_again(address));
+        let mut server = MockServer::serve(listener.await.unwrap(), |_| Some(Reply::ok()));
         assert!(server.next_topics().await.len() > 10);
         server.server.shutdown(PATIENCE).await;
     }
     registration.shutdown().await;
+}
+
+/// Listens where a server has just stopped to, as soon as its socket is gone.
+async fn listen_again(address: SocketAddr) -> Listener {
+    loop {
+        match Listener::bind(address) {
+            Ok(listener) => return listener,
+            Err(_) => tokio::task::yield_now().await,
+        }
+    }
 }
 
 #[tokio::test]

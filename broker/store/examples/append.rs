@@ -11,6 +11,11 @@ use common::message::RecordParts;
 use rustix::time::{ClockId, clock_gettime};
 use store::{Arrivals, DiskFiles, GetRequest, Queue, RecordBatch, StoreConfig, open};
 
+/// What a client and a broker put on every message.
+const PROPERTIES: &str = concat!(
+    "UNIQ_KEY\u{1}7F0000010C3E18B4AAC2063B9E5A0000\u{2}CLUSTER\u{1}DefaultCluster\u{2}",
+    "MSG_REGION\u{1}DefaultRegion\u{2}TRACE_ON\u{1}true\u{2}"
+);
 const MESSAGES: usize = 400_000;
 
 struct Nobody;
@@ -64,8 +69,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     reconsume_times: 0,
                     prepared_transaction_offset: 0,
                     body: &body,
-                    properties: "UNIQ_KEY\u{1}7F0000010C3E18B4AAC2063B9E5A0000\u{2}CLUSTER\u{1}DefaultCluster\u{2}\
-                                 MSG_REGION\u{1}DefaultRegion\u{2}TRACE_ON\u{1}true\u{2}",
+                    properties: PROPERTIES,
                 };
                 batch.push(queue, &parts)?;
             }

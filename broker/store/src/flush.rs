@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use common::clock::Clock;
@@ -29,6 +30,9 @@ pub(crate) struct Flush {
     /// Everything below is on disk. Gone when a sync has failed: it will not move again.
     flushed: Mutex<Option<watch::Sender<u64>>>,
     receiver: watch::Receiver<u64>,
+    /// As `flushed`, but moved before messages are dispatched; `flushed` is moved after it, so that
+    /// a message whose sender has waited for the disk can be consumed.
+    durable: AtomicU64,
     /// One sync at a time: the next one covers all that came meanwhile.
     syncing: Mutex<()>,
     asked: Mutex<Asked>,
@@ -56,6 +60,7 @@ impl Flush {
             interval: config.flush_interval,
             flushed: Mutex::new(Some(sender)),
             receiver,
+            durable: AtomicU64::new(flushed),
             syncing: Mutex::new(()),
             asked: Mutex::default(),
             wake: Condvar::new(),
@@ -71,7 +76,7 @@ impl Flush {
     pub(crate) fn visible_limit(&self) -> u64 {
         match self.mode {
             FlushMode::Async => self.log.end(),
-            FlushMode::Sync => *self.receiver.borrow(),
+            FlushMode::Sync => self.durable.load(Ordering::SeqCst),
         }
     }
 
@@ -97,23 +102,24 @@ impl Flush {
         }
     }
 
-    /// Syncs all that was appended before the call.
+    /// Syncs all that was appended before the call, and dispatches it.
     pub(crate) fn flush(&self) -> Result<(), StoreError> {
-        let syncing = self.syncing.lock();
-        let (from, target) = (*self.receiver.borrow(), self.log.end());
+        let _syncing = self.syncing.lock();
+        let (from, target) = (self.durable.load(Ordering::SeqCst), self.log.end());
         if from < target {
             self.sync(from, target)?;
         }
-        drop(syncing);
-        self.reput.follow(|| self.visible_limit(), None);
+        self.reput.complete(|| self.visible_limit());
+        if let Some(flushed) = &*self.flushed.lock() {
+            flushed.send_if_modified(|published| std::mem::replace(published, target) != target);
+        }
         Ok(())
     }
 
     fn sync(&self, from: u64, target: u64) -> Result<(), StoreError> {
-        let mut flushed = self.flushed.lock();
-        let Some(sender) = &*flushed else {
+        if self.flushed.lock().is_none() {
             return Err(self.log.refusal().unwrap_or(StoreError::ShuttingDown));
-        };
+        }
         let segments = &self.log.segments;
         for segment in segments.all() {
             if segment.base >= target || segment.base + segments.bytes <= from {
@@ -123,7 +129,7 @@ impl Flush {
                 // Nobody knows what is on disk now, and a second sync would only hide it: the
                 // system has forgotten which pages could not be written.
                 self.log.fence(&segment.path, "sync", &source);
-                *flushed = None;
+                *self.flushed.lock() = None;
                 return Err(StoreError::Io {
                     op: "sync",
                     path: segment.path.clone(),
@@ -131,7 +137,7 @@ impl Flush {
                 });
             }
         }
-        sender.send_replace(target);
+        self.durable.store(target, Ordering::SeqCst);
         Ok(())
     }
 

@@ -96,8 +96,8 @@ impl Reput {
         }
     }
 
-    /// Dispatches up to `limit`, which may move meanwhile. `fresh` need not be read back from the
-    /// log if nobody was faster.
+    /// Dispatches up to `limit`, which may move meanwhile, unless another thread is at it. `fresh`
+    /// need not be read back from the log if nobody was faster.
     pub(crate) fn follow(&self, limit: impl Fn() -> u64, mut fresh: Option<Fresh<'_>>) {
         loop {
             // The frontier was moved before this and is looked at after it, by everybody: of a
@@ -118,6 +118,15 @@ impl Reput {
                 return;
             }
         }
+    }
+
+    /// Dispatches up to `limit`; it is done when this returns, by whichever thread.
+    pub(crate) fn complete(&self, limit: impl Fn() -> u64) {
+        let working = self.working.lock();
+        self.catch_up(limit());
+        drop(working);
+        // Whoever found the lock taken relies on this.
+        self.follow(limit, None);
     }
 
     fn take_fresh(

@@ -1,5 +1,6 @@
 //! The body of a batch send: messages back to back, each
-//! `totalSize(4) magic(4)=0 bodyCRC(4)=0 flag(4) bodyLength(4) body propertiesLength(2) properties`.
+//! `totalSize(4) magic(4)=0 bodyCRC(4)=0 flag(4) bodyLength(4) body propertiesLength(2)
+//! properties`.
 
 use super::properties::MAX_PROPERTIES_BYTES;
 
@@ -175,12 +176,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_encoded_is_split(messages in proptest::collection::vec((any::<i32>(), proptest::collection::vec(any::<u8>(), 0..40), ".{0,10}"), 0..5)) {
+        fn what_is_encoded_is_split(
+            messages in proptest::collection::vec(
+                (any::<i32>(), proptest::collection::vec(any::<u8>(), 0..40), ".{0,10}"), 0..5)
+        ) {
             let mut out = Vec::new();
             for (flag, body, properties) in &messages {
                 encode(&BatchMessage { flag: *flag, body, properties }, &mut out).unwrap();
             }
-            let read: Vec<_> = split(&out).map(|m| m.map(|m| (m.flag, m.body.to_vec(), m.properties.to_owned())).unwrap()).collect();
+            let read: Vec<_> = split(&out)
+                .map(Result::unwrap)
+                .map(|m| (m.flag, m.body.to_vec(), m.properties.to_owned()))
+                .collect();
             prop_assert_eq!(read, messages);
         }
 

@@ -229,7 +229,9 @@ mod tests {
         }
 
         #[test]
-        fn what_is_written_is_read(pairs in proptest::collection::vec(("[a-z]{1,5}", "[^\u{1}\u{2}]{1,8}"), 0..6)) {
+        fn what_is_written_is_read(
+            pairs in proptest::collection::vec(("[a-z]{1,5}", "[^\u{1}\u{2}]{1,8}"), 0..6)
+        ) {
             let mut text = String::new();
             for (name, value) in &pairs {
                 write(&mut text, name, value);

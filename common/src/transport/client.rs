@@ -27,7 +27,7 @@ impl Default for ClientConfig {
     fn default() -> Self {
         Self {
             connect_timeout: Duration::from_secs(3),
-            idle_timeout: Duration::from_secs(120),
+            idle_timeout: Duration::from_mins(2),
         }
     }
 }

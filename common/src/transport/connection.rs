@@ -375,7 +375,7 @@ impl<S: Service> Loop<S> {
         let mut replies = Replies::new(&mut self.out);
         let (service, session, connection) = (&self.service, &mut self.session, &self.connection);
         let ran = catch_unwind(AssertUnwindSafe(|| {
-            service.turn(session, connection, &mut requests, &mut replies)
+            service.turn(session, connection, &mut requests, &mut replies);
         }));
         if ran.is_err() {
             tracing::error!(peer = %self.connection.peer, "a request handler panicked; its connection is closed");

@@ -45,7 +45,7 @@ impl Service for Echo {
                     replies.push(command.reply_to(), Reply::ok());
                 }
                 CALL_BACK => {
-                    connection.send_oneway(Command::request(77), Bytes::from_static(b"hello"))
+                    connection.send_oneway(Command::request(77), Bytes::from_static(b"hello"));
                 }
                 PANIC => panic!("asked for"),
                 _ => replies.push(
@@ -75,7 +75,7 @@ struct Running {
     pushed: tokio::sync::mpsc::Receiver<(i32, Bytes)>,
 }
 
-async fn start(idle: Duration) -> Running {
+fn start(idle: Duration) -> Running {
     let threads = IoThreads::start("test", 2).unwrap();
     let service = Arc::new(Echo::default());
     let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
@@ -109,7 +109,7 @@ async fn call(
 
 #[tokio::test]
 async fn bodies_of_every_size_come_back() {
-    let running = start(PATIENCE).await;
+    let running = start(PATIENCE);
     for size in [0, 1, 2047, 2048, 70_000, 300_000, 5 << 20, (16 << 20) - 512] {
         let body: Vec<u8> = (0..size)
             .map(|i: usize| u8::try_from(i % 251).unwrap())
@@ -122,7 +122,7 @@ async fn bodies_of_every_size_come_back() {
 
 #[tokio::test]
 async fn a_held_request_does_not_hold_the_ones_behind_it() {
-    let running = start(PATIENCE).await;
+    let running = start(PATIENCE);
     let held = {
         let (client, address) = (running.client.clone(), running.address.clone());
         tokio::spawn(async move {
@@ -143,7 +143,7 @@ async fn a_held_request_does_not_hold_the_ones_behind_it() {
 
 #[tokio::test]
 async fn the_server_can_send_requests_too() {
-    let mut running = start(PATIENCE).await;
+    let mut running = start(PATIENCE);
     running
         .client
         .send_oneway(&running.address, Command::request(CALL_BACK), Bytes::new())
@@ -157,7 +157,7 @@ async fn the_server_can_send_requests_too() {
 
 #[tokio::test]
 async fn frames_that_arrive_together_are_one_turn_and_split_ones_wait_for_their_rest() {
-    let running = start(PATIENCE).await;
+    let running = start(PATIENCE);
     let mut frames = BytesMut::new();
     for opaque in 0..10 {
         Command {
@@ -188,7 +188,7 @@ async fn frames_that_arrive_together_are_one_turn_and_split_ones_wait_for_their_
 
 #[tokio::test]
 async fn malformed_frames_close_their_connection_and_no_other() {
-    let running = start(PATIENCE).await;
+    let running = start(PATIENCE);
     call(&running, 1, "x").await.unwrap();
     for bad in [
         &b"GET / HTTP/1.1\r\n\r\n"[..],
@@ -207,7 +207,7 @@ async fn malformed_frames_close_their_connection_and_no_other() {
 
 #[tokio::test]
 async fn a_panic_ends_one_connection_and_its_caller_is_told() {
-    let running = start(PATIENCE).await;
+    let running = start(PATIENCE);
     assert!(matches!(
         call(&running, PANIC, "").await,
         Err(TransportError::Closed { code: PANIC, .. })
@@ -217,7 +217,7 @@ async fn a_panic_ends_one_connection_and_its_caller_is_told() {
 
 #[tokio::test]
 async fn callers_are_told_when_time_is_up_and_when_nobody_listens() {
-    let running = start(PATIENCE).await;
+    let running = start(PATIENCE);
     let brief = Duration::from_millis(30);
     let held = running
         .client
@@ -245,7 +245,7 @@ async fn callers_are_told_when_time_is_up_and_when_nobody_listens() {
 
 #[tokio::test]
 async fn idle_connections_are_closed() {
-    let running = start(Duration::from_millis(50)).await;
+    let running = start(Duration::from_millis(50));
     let connection = running.client.connection(&running.address).await.unwrap();
     call(&running, 1, "x").await.unwrap();
     while !connection.is_closed() {
@@ -255,7 +255,7 @@ async fn idle_connections_are_closed() {
 
 #[tokio::test]
 async fn shutdown_writes_what_is_queued_and_ends_every_connection() {
-    let running = start(PATIENCE).await;
+    let running = start(PATIENCE);
     let body = vec![7u8; 3 << 20];
     let answer = call(&running, 1, body.clone()).await.unwrap();
     assert_eq!(answer.body.len(), body.len());

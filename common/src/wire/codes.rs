@@ -315,41 +315,41 @@ pub mod request_code {
     /// Served by: broker.
     pub const SWITCH_TIMER_ENGINE: i32 = 5001;
     /// Served by: broker.
-    pub const POP_MESSAGE: i32 = 200050;
+    pub const POP_MESSAGE: i32 = 200_050;
     /// Served by: broker.
-    pub const ACK_MESSAGE: i32 = 200051;
+    pub const ACK_MESSAGE: i32 = 200_051;
     /// Served by: broker.
-    pub const PEEK_MESSAGE: i32 = 200052;
+    pub const PEEK_MESSAGE: i32 = 200_052;
     /// Served by: broker.
-    pub const CHANGE_MESSAGE_INVISIBLETIME: i32 = 200053;
+    pub const CHANGE_MESSAGE_INVISIBLETIME: i32 = 200_053;
     /// Served by: broker.
-    pub const NOTIFICATION: i32 = 200054;
+    pub const NOTIFICATION: i32 = 200_054;
     /// Served by: broker.
-    pub const POLLING_INFO: i32 = 200055;
+    pub const POLLING_INFO: i32 = 200_055;
     /// Served by: broker.
-    pub const POP_ROLLBACK: i32 = 200056;
+    pub const POP_ROLLBACK: i32 = 200_056;
     /// Served by: broker.
-    pub const POP_LITE_MESSAGE: i32 = 200070;
+    pub const POP_LITE_MESSAGE: i32 = 200_070;
     /// Served by: broker.
-    pub const LITE_SUBSCRIPTION_CTL: i32 = 200071;
+    pub const LITE_SUBSCRIPTION_CTL: i32 = 200_071;
     /// Served by: nobody.
-    pub const ACK_LITE_MESSAGE: i32 = 200072;
+    pub const ACK_LITE_MESSAGE: i32 = 200_072;
     /// Served by: client.
-    pub const NOTIFY_UNSUBSCRIBE_LITE: i32 = 200073;
+    pub const NOTIFY_UNSUBSCRIBE_LITE: i32 = 200_073;
     /// Served by: broker.
-    pub const GET_BROKER_LITE_INFO: i32 = 200074;
+    pub const GET_BROKER_LITE_INFO: i32 = 200_074;
     /// Served by: broker.
-    pub const GET_PARENT_TOPIC_INFO: i32 = 200075;
+    pub const GET_PARENT_TOPIC_INFO: i32 = 200_075;
     /// Served by: broker.
-    pub const GET_LITE_TOPIC_INFO: i32 = 200076;
+    pub const GET_LITE_TOPIC_INFO: i32 = 200_076;
     /// Served by: broker.
-    pub const GET_LITE_CLIENT_INFO: i32 = 200077;
+    pub const GET_LITE_CLIENT_INFO: i32 = 200_077;
     /// Served by: broker.
-    pub const GET_LITE_GROUP_INFO: i32 = 200078;
+    pub const GET_LITE_GROUP_INFO: i32 = 200_078;
     /// Served by: broker.
-    pub const TRIGGER_LITE_DISPATCH: i32 = 200079;
+    pub const TRIGGER_LITE_DISPATCH: i32 = 200_079;
     /// Served by: broker.
-    pub const BATCH_ACK_MESSAGE: i32 = 200151;
+    pub const BATCH_ACK_MESSAGE: i32 = 200_151;
 }
 
 /// Codes a response carries in its header field `code`.

@@ -8,6 +8,7 @@ use crate::ledger::{MessageNumber, Rejected, Sources};
 use crate::load::{Phase, Shared};
 use crate::produce::Sent;
 use crate::record;
+use crate::reply::Reply;
 use crate::stamp::{self, Stamp};
 use crate::tally::{Fault, Tally};
 
@@ -182,6 +183,18 @@ impl Read {
         }
     }
 
+    /// Nothing to read at the offset that was asked for; then it is also where to go on.
+    fn nothing(&mut self, index: usize, reply: &Reply<'_>, tally: &mut Tally) {
+        let reading = &mut self.queues[index];
+        let (queue, offset) = (reading.range.queue, reading.next);
+        if let Some(next) = reply.next_begin_offset.filter(|&next| next != offset) {
+            tally.faults.add(Fault::Offset, 1, || {
+                format!("queue {queue}: sent from offset {offset} to {next} without a message")
+            });
+            reading.next = next;
+        }
+    }
+
     fn judge(&mut self, index: usize, offset: u64, stamp: &Stamp, now_ns: u64, tally: &mut Tally) {
         let Some(source) = self.source_number(stamp) else {
             return;
@@ -281,7 +294,7 @@ impl Work for Read {
                     tally.time(answer.now_ns.saturating_sub(answer.due_ns));
                 }
             }
-            PULL_NOT_FOUND | PULL_RETRY_IMMEDIATELY => {}
+            PULL_NOT_FOUND | PULL_RETRY_IMMEDIATELY => self.nothing(index, answer.reply, tally),
             code => {
                 tally.faults.refused(code, answer.reply.remark);
                 self.queues[index].finished = true;
@@ -308,7 +321,6 @@ impl Work for Read {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reply::Reply;
     use crate::stamp::Fill;
     use std::time::Duration;
 
@@ -455,6 +467,42 @@ mod tests {
         let other = record::tests::encode(QUEUE.into(), 2, TOPIC, &body(9));
         pulled(&mut reader, &[other], 3, &mut tally);
         assert_eq!(tally.faults.counts().get(&Fault::Reordered), Some(&1));
+    }
+
+    #[test]
+    fn being_sent_elsewhere_without_a_message_is_noticed() {
+        let mut tally = Tally::new(&[0, 0]);
+        let mut reader = reader(false);
+        for (next, faults) in [(0, 0), (2, 1)] {
+            let Next::Sent(token) = reader.fill(1, 0, &mut Vec::new()) else {
+                panic!("nothing was pulled")
+            };
+            let reply = Reply {
+                code: 19,
+                flag: 1,
+                next_begin_offset: Some(next),
+                ..Reply::default()
+            };
+            reader.answer(
+                &Answer {
+                    token,
+                    due_ns: 0,
+                    now_ns: 9,
+                    reply: &reply,
+                    body: b"",
+                },
+                &mut tally,
+            );
+            assert_eq!(
+                tally
+                    .faults
+                    .counts()
+                    .get(&Fault::Offset)
+                    .copied()
+                    .unwrap_or(0),
+                faults
+            );
+        }
     }
 
     #[test]

@@ -1,11 +1,15 @@
 //! One pass over the properties of a message that is being sent: what the broker must know of them, and the text it
 //! stores.
 
-use common::message::properties::{self, NAME_END, VALUE_END};
 use crate::topic::Topic;
+use common::message::properties::{self, NAME_END, VALUE_END};
 
 /// What the send path looks at. Values borrow from the request.
 #[derive(Debug, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a property of its own"
+)]
 pub struct Sent<'a> {
     /// `TAGS`.
     pub tags: Option<&'a str>,
@@ -32,14 +36,19 @@ impl Sent<'_> {
     pub fn queue_of_priority(&self, topic: &Topic) -> Option<u32> {
         let plain = !self.transactional && self.delay_level == 0 && !self.timed && !self.sharded;
         let last = topic.write_queue_nums.checked_sub(1)?;
-        self.priority.filter(|_| plain).and_then(|priority| u32::try_from(priority.min(last)).ok())
+        self.priority
+            .filter(|_| plain)
+            .and_then(|priority| u32::try_from(priority.min(last)).ok())
     }
 }
 
 /// Reads `text` leniently, as the reference does: pieces without a name or a value are dropped, of equal names the last
 /// counts. What is to be stored is appended to `stored`: everything but what the broker itself sets.
 pub fn read<'a>(text: &'a str, stored: &mut String) -> Sent<'a> {
-    let mut sent = Sent { wait: true, ..Sent::default() };
+    let mut sent = Sent {
+        wait: true,
+        ..Sent::default()
+    };
     let mut names = 0u64;
     let mut as_is = text.is_empty() || text.as_bytes().last() == Some(&VALUE_END);
     let mut rest = text;
@@ -76,8 +85,12 @@ fn split(piece: &str) -> Option<(&str, &str)> {
 
 fn name_bit(name: &str) -> u64 {
     let bytes = name.as_bytes();
-    let (first, last) = (bytes.first().copied().unwrap_or(0), bytes.last().copied().unwrap_or(0));
-    let mixed = usize::from(first) ^ usize::from(last).wrapping_mul(5) ^ bytes.len().wrapping_mul(11);
+    let (first, last) = (
+        bytes.first().copied().unwrap_or(0),
+        bytes.last().copied().unwrap_or(0),
+    );
+    let mixed =
+        usize::from(first) ^ usize::from(last).wrapping_mul(5) ^ bytes.len().wrapping_mul(11);
     1 << (mixed & 63)
 }
 
@@ -89,17 +102,27 @@ fn note<'a>(sent: &mut Sent<'a>, name: &str, value: &'a str) -> bool {
         properties::UNIQUE_KEY => sent.unique_key = Some(value),
         properties::WAIT => sent.wait = value.eq_ignore_ascii_case("true"),
         properties::DELAY => sent.delay_level = value.parse().unwrap_or(0),
-        properties::TIMER_DELAY_SEC | properties::TIMER_DELAY_MS | properties::TIMER_DELIVER_MS => sent.timed = true,
+        properties::TIMER_DELAY_SEC | properties::TIMER_DELAY_MS | properties::TIMER_DELIVER_MS => {
+            sent.timed = true;
+        }
         properties::TRANSACTION_PREPARED => sent.transactional = value.eq_ignore_ascii_case("true"),
         properties::SHARDING_KEY => sent.sharded = true,
-        properties::PRIORITY => sent.priority = value.parse().ok().filter(|priority| *priority >= 0),
+        properties::PRIORITY => {
+            sent.priority = value.parse().ok().filter(|priority| *priority >= 0);
+        }
         _ => return !is_broker_owned(name),
     }
     true
 }
 
 fn is_broker_owned(name: &str) -> bool {
-    matches!(name, properties::MSG_REGION | properties::TRACE_SWITCH | properties::CLUSTER | properties::POP_CK)
+    matches!(
+        name,
+        properties::MSG_REGION
+            | properties::TRACE_SWITCH
+            | properties::CLUSTER
+            | properties::POP_CK
+    )
 }
 
 fn store_carefully(text: &str, stored: &mut String) {
@@ -128,7 +151,10 @@ mod tests {
     #[test]
     fn well_formed_text_is_stored_as_it_came() {
         check("", "");
-        check("KEYS\u{1}k\u{2}中\u{1}文\u{2}", "KEYS\u{1}k\u{2}中\u{1}文\u{2}");
+        check(
+            "KEYS\u{1}k\u{2}中\u{1}文\u{2}",
+            "KEYS\u{1}k\u{2}中\u{1}文\u{2}",
+        );
     }
 
     #[test]
@@ -136,13 +162,19 @@ mod tests {
         check("a\u{1}1\u{2}a\u{1}2\u{2}", "a\u{1}2\u{2}");
         check("a\u{1}\u{2}b\u{1}2\u{2}\u{1}c\u{2}", "b\u{1}2\u{2}");
         check("a\u{1}1", "a\u{1}1\u{2}");
-        check("a\u{1}1\u{1}2\u{2}b\u{1}x y\u{2}", "a\u{1}1\u{1}2\u{2}b\u{1}x y\u{2}");
+        check(
+            "a\u{1}1\u{1}2\u{2}b\u{1}x y\u{2}",
+            "a\u{1}1\u{1}2\u{2}b\u{1}x y\u{2}",
+        );
         check("no separator\u{2}b\u{1}2\u{2}", "b\u{1}2\u{2}");
     }
 
     #[test]
     fn what_the_broker_sets_itself_is_not_taken_from_clients() {
-        check("MSG_REGION\u{1}zz\u{2}u\u{1}v\u{2}TRACE_ON\u{1}false\u{2}CLUSTER\u{1}c\u{2}POP_CK\u{1}1\u{2}", "u\u{1}v\u{2}");
+        check(
+            "MSG_REGION\u{1}zz\u{2}u\u{1}v\u{2}TRACE_ON\u{1}false\u{2}CLUSTER\u{1}c\u{2}POP_CK\u{1}1\u{2}",
+            "u\u{1}v\u{2}",
+        );
     }
 
     #[test]
@@ -161,6 +193,9 @@ mod tests {
         assert_eq!(sent, want);
         assert!(read("", &mut String::new()).wait);
         assert!(read("TIMER_DELAY_MS\u{1}5\u{2}", &mut String::new()).timed);
-        assert_eq!(read("_SYS_MSG_PRIORITY_\u{1}-1\u{2}", &mut String::new()).priority, None);
+        assert_eq!(
+            read("_SYS_MSG_PRIORITY_\u{1}-1\u{2}", &mut String::new()).priority,
+            None
+        );
     }
 }

@@ -1,9 +1,9 @@
 //! Answers to sends, written without building maps.
 
-use common::wire::reply::ReplyWriter;
-use common::wire::{Reply, ReplyTo};
 use crate::topic::{MessageType, Topic};
 use bytes::BytesMut;
+use common::wire::reply::ReplyWriter;
+use common::wire::{Reply, ReplyTo};
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
@@ -33,7 +33,11 @@ impl ReplyTemplate {
             IpAddr::V6(ip) => put(&ip.octets()),
         }
         put(&u32::from(store_host.port()).to_be_bytes());
-        Self { host_hex, region: region.to_owned(), trace_on: if trace_on { "true" } else { "false" } }
+        Self {
+            host_hex,
+            region: region.to_owned(),
+            trace_on: if trace_on { "true" } else { "false" },
+        }
     }
 
     /// A refusal, with the two fields clients expect on every answer to a send.
@@ -44,12 +48,25 @@ impl ReplyTemplate {
     }
 
     /// Writes the answer to a send whose messages are `stored`.
-    pub(super) fn write(&self, out: &mut BytesMut, sent: &Pending, code: i32, unique_keys: &str, stored: &[Appended]) {
+    pub(super) fn write(
+        &self,
+        out: &mut BytesMut,
+        sent: &Pending,
+        code: i32,
+        unique_keys: &str,
+        stored: &[Appended],
+    ) {
         let mut reply = ReplyWriter::new(out, sent.to, code);
-        let mut ids = MessageIds { one: [0; MAX_ID_BYTES], many: Vec::new() };
+        let mut ids = MessageIds {
+            one: [0; MAX_ID_BYTES],
+            many: Vec::new(),
+        };
         reply.plain("msgId", ids.of(&self.host_hex, stored));
         reply.int("queueId", sent.queue_id);
-        reply.int("queueOffset", stored.first().map_or(0, |first| first.queue_offset.0));
+        reply.int(
+            "queueOffset",
+            stored.first().map_or(0, |first| first.queue_offset.0),
+        );
         if let Some(key) = &sent.unique_key {
             reply.text("transactionId", &unique_keys[key.clone()]);
         }
@@ -79,7 +96,9 @@ impl Pending {
     /// Adds what was stored of it to its topic's counters.
     pub(super) fn count(&self, stored: &[Appended]) {
         let bytes = stored.iter().map(|record| u64::from(record.bytes)).sum();
-        self.topic.counters().stored(self.kind, stored.len() as u64, bytes);
+        self.topic
+            .counters()
+            .stored(self.kind, stored.len() as u64, bytes);
     }
 }
 

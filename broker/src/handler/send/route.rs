@@ -16,7 +16,10 @@ pub(super) struct Route {
 
 impl Route {
     fn new(topic: Arc<Topic>) -> Self {
-        Self { topic, queues: Vec::new() }
+        Self {
+            topic,
+            queues: Vec::new(),
+        }
     }
 
     /// The store's handle of a queue.
@@ -53,6 +56,9 @@ impl Routes {
             let found = find()?;
             self.by_topic.insert(topic.into(), Route::new(found));
         }
-        Ok(self.by_topic.entry_ref(topic).or_insert_with(|| unreachable!("just inserted")))
+        Ok(self
+            .by_topic
+            .entry_ref(topic)
+            .or_insert_with(|| unreachable!("just inserted")))
     }
 }

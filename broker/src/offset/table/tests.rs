@@ -39,7 +39,11 @@ fn a_file_of_a_java_broker_is_read() {
     offsets.commit("g", "t", 0, 13);
     offsets.persist().unwrap();
     let text = fs::read_to_string(&path).unwrap();
-    assert!(text.contains("\"counter\": 4") && text.contains("\"groupTopicMap\"") && text.contains("\"t@g\""));
+    assert!(
+        text.contains("\"counter\": 4")
+            && text.contains("\"groupTopicMap\"")
+            && text.contains("\"t@g\"")
+    );
 }
 
 #[test]
@@ -48,7 +52,13 @@ fn a_reset_is_told_once() {
     let offsets = open(&directory.path().join("consumerOffset.json"));
     offsets.reset("g", "t", 0, 5);
     assert_eq!(offsets.commit("g", "t", 0, 9), Commit::ResetPending);
-    assert_eq!((offsets.take_reset("g", "t", 0), offsets.take_reset("g", "t", 0)), (Some(5), None));
+    assert_eq!(
+        (
+            offsets.take_reset("g", "t", 0),
+            offsets.take_reset("g", "t", 0)
+        ),
+        (Some(5), None)
+    );
     assert_eq!(offsets.committed("g", "t", 0), Some(5));
 }
 

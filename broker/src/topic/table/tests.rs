@@ -283,11 +283,11 @@ fn a_change_that_cannot_be_written_does_not_happen() {
 #[test]
 fn what_changed_since_a_version_is_told_apart() {
     let table = World::new().open();
-    let mut changes = table.changes();
-    let before = changes.borrow_and_update().counter;
+    let mut versions = table.changes();
+    let before = versions.borrow_and_update().counter;
     table.update(named("t")).unwrap();
     table.update(named("u")).unwrap();
-    assert!(changes.has_changed().unwrap());
+    assert!(versions.has_changed().unwrap());
     let changed = table.changed_since(before);
     assert_eq!(
         changed.topic_config_table.keys().collect::<Vec<_>>(),

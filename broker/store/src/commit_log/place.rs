@@ -82,7 +82,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_segment_has_room_for_its_blank(sizes in proptest::collection::vec(1_u64..=992, 1..100)) {
+        fn every_segment_has_room_for_its_blank(
+            sizes in proptest::collection::vec(1_u64..=992, 1..100)
+        ) {
             let mut tail = 0;
             for bytes in sizes {
                 let at = match place(PhysicalOffset(tail), bytes, SEGMENT) {

@@ -132,7 +132,6 @@ fn synchronous_flush_makes_messages_visible() {
             .unwrap()
             .unwrap();
     });
-    writer.flush().unwrap();
     assert_eq!(bodies(&reader), names(0..300));
 }
 

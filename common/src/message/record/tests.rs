@@ -195,7 +195,7 @@ fn smallest_record_has_91_bytes_and_a_topic() {
 fn iteration_stops_at_damage() {
     let mut bytes = GOLDEN.to_vec();
     bytes.extend_from_slice(&GOLDEN);
-    assert_eq!(iter(&bytes).filter(Result::is_ok).count(), 2);
+    assert_eq!(iter(&bytes).flatten().count(), 2);
     bytes.truncate(150);
     let kinds: Vec<_> = iter(&bytes).map(|record| record.is_ok()).collect();
     assert_eq!(kinds, [true, false]);
@@ -224,7 +224,8 @@ proptest! {
         let topic = "x".repeat(topic_len);
                 let (flag, sys, born_timestamp, reconsume_times, prepared, queue_id) = numbers;
         let parts = RecordParts {
-            topic: &topic, queue_id: u32::from(queue_id), flag, sys_flag: sys, born_timestamp, born_host, store_host, reconsume_times,
+            topic: &topic, queue_id: u32::from(queue_id), flag, sys_flag: sys,
+            born_timestamp, born_host, store_host, reconsume_times,
             prepared_transaction_offset: prepared, body: &body, properties: &properties,
         };
         let mut out = vec![0xEE; 3];
@@ -238,8 +239,10 @@ proptest! {
         prop_assert_eq!(view.properties_text(), properties);
         prop_assert_eq!((view.born_host, view.store_host), (born_host, store_host));
         prop_assert_eq!((view.flag, view.sys_flag), (flag, encoded.sys_flag));
-        prop_assert_eq!((view.born_timestamp, view.reconsume_times), (born_timestamp, reconsume_times));
-        prop_assert_eq!((view.prepared_transaction_offset, view.queue_id), (prepared, i32::from(queue_id)));
+        prop_assert_eq!(view.born_timestamp, born_timestamp);
+        prop_assert_eq!(view.reconsume_times, reconsume_times);
+        prop_assert_eq!(view.prepared_transaction_offset, prepared);
+        prop_assert_eq!(view.queue_id, i32::from(queue_id));
         for len in 0..bytes.len() {
             prop_assert!(RecordView::parse(&bytes[..len]).is_err());
         }

@@ -75,7 +75,9 @@ fn golden_binary_header() {
     };
     let mut out = BytesMut::new();
     command.encode_frame(b"", &mut out);
-    let hex: String = out[8..].iter().map(|b| format!("{b:02x}")).collect();
+    let hex = out[8..]
+        .iter()
+        .fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
     assert_eq!(
         hex,
         concat!(

@@ -72,7 +72,9 @@ impl<'a> SendMessageRequestHeader<'a> {
     pub fn is_code(code: i32) -> bool {
         matches!(
             code,
-            request_code::SEND_MESSAGE | request_code::SEND_MESSAGE_V2 | request_code::SEND_BATCH_MESSAGE
+            request_code::SEND_MESSAGE
+                | request_code::SEND_MESSAGE_V2
+                | request_code::SEND_BATCH_MESSAGE
         )
     }
 

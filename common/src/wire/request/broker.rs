@@ -2,7 +2,17 @@
 
 use super::WireError;
 use crate::wire::command::Command;
-use crate::wire::header::*;
+use crate::wire::header::{
+    CreateTopicRequestHeader, DeleteSubscriptionGroupRequestHeader, DeleteTopicRequestHeader,
+    GetAllSubscriptionGroupRequestHeader, GetAllTopicConfigRequestHeader,
+    GetConsumerConnectionListRequestHeader, GetConsumerListByGroupRequestHeader,
+    GetEarliestMsgStoretimeRequestHeader, GetMaxOffsetRequestHeader, GetMinOffsetRequestHeader,
+    GetProducerConnectionListRequestHeader, GetSubscriptionGroupConfigRequestHeader,
+    GetTopicConfigRequestHeader, GetTopicStatsInfoRequestHeader, PullMessageRequestHeader,
+    QueryConsumerOffsetRequestHeader, QueryTopicsByConsumerRequestHeader,
+    SearchOffsetRequestHeader, SendForm, SendMessageRequestHeader, UnregisterClientRequestHeader,
+    ViewMessageRequestHeader,
+};
 use crate::wire::request_code as code;
 
 /// A request to a broker. Bodies are read by the handlers: what they hold depends on the request alone.
