@@ -20,6 +20,8 @@ mod metrics;
 mod offset;
 mod pull_hold;
 mod registration;
+#[cfg(test)]
+mod stored;
 mod subscription;
 mod topic;
 

@@ -197,3 +197,6 @@ fn config_of(header: &CreateTopicRequestHeader) -> Result<TopicConfig, TopicErro
         write_queue_nums: header.write_queue_nums,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -322,3 +322,6 @@ fn flag(value: bool) -> &'static str {
 fn is_retry(topic: &str) -> &'static str {
     flag(names::is_retry_topic(topic))
 }
+
+#[cfg(test)]
+mod tests;

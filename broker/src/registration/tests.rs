@@ -222,8 +222,9 @@ async fn a_name_server_that_comes_later_is_found_and_one_that_comes_back_hears_e
     let directory = tempfile::tempdir().unwrap();
     let topics = table(&directory);
     // An address of its own, so that nobody else takes the port while nothing listens there.
-    let address = std::net::TcpListener::bind("127.61.7.9:0").unwrap();
-    let address = address.local_addr().unwrap();
+    let address = std::net::TcpListener::bind("127.61.7.9:0")
+        .and_then(|listener| listener.local_addr())
+        .unwrap();
     let registration =
         Registration::start(settings(vec![address.to_string()]), topics.clone()).await;
     for _ in 0..2 {

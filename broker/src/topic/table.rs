@@ -231,10 +231,17 @@ impl TopicTable {
             let (messages, bytes) = topic.counters().total();
             shared.deleted.add(messages, bytes);
         }
-        *shared.topics.write() = Topics {
-            by_name: topics.into_iter().collect(),
-            version,
-        };
+        {
+            let mut topics = shared.topics.write();
+            for topic in &change.remove {
+                topics.by_name.remove(topic.as_str());
+            }
+            for topic in &made {
+                let name = topic.topic_name.as_str().into();
+                topics.by_name.insert(name, Arc::clone(topic));
+            }
+            topics.version = version;
+        }
         shared.generation.fetch_add(1, Ordering::AcqRel);
         shared.version.send_replace(version);
         Ok(made)
