@@ -10,7 +10,7 @@ usage() {
 usage: scripts/bench.sh [options]
   --quick              one round, short slots: does it work, roughly how fast
   --rounds N           rounds of alternating slots (3)
-  --duration SECONDS   measured time of a slot (5)
+  --duration SECONDS   measured time of a slot (4)
   --sync-flush         SYNC_FLUSH instead of ASYNC_FLUSH
   --body-size BYTES    bytes of a body (1024)
   --header FORM        json or rocketmq (json)
@@ -24,7 +24,7 @@ CARGO_TARGET_DIR, and ARUGULA_BIN to use binaries that are built already.
 TEXT
 }
 
-rounds=3 duration=5 warmup=2 idle=10 jit=10 fill=200000
+rounds=3 duration=4 warmup=1 idle=10 jit=10 fill=200000
 flush=ASYNC_FLUSH body=1024 header=json
 servers=ours,stub,reference tests=send,consume,e2e,route,idle,startup
 server_cpus='' bench_cpus='' out=''
@@ -76,7 +76,8 @@ trap 'exit 130' INT TERM
 started=0
 start() { # LOG COMMAND…: its id goes to $started; returns when it has said that it is up
     local log=$1; shift
-    "${server_pin[@]}" "$@" > "$log" 2>&1 < /dev/null &
+    : > "$log" # Here, not in the background: the ready line of an earlier start must be gone.
+    "${server_pin[@]}" "$@" >> "$log" 2>&1 < /dev/null &
     started=$!
     pids+=("$started")
     for _ in $(seq 1200); do
@@ -96,12 +97,12 @@ stop() { # PID
     pids=("${kept[@]}")
 }
 
-next_port=$((20000 + $$ * 37 % 20000))
+next_port=$((20000 + $$ * 37 % 12000)) # Below the ports the system gives to outgoing connections.
 port=0
 free_port() { # the result goes to $port; the four below it are free too
     local p busy
     while :; do
-        next_port=$((20000 + (next_port - 20000 + 10) % 40000))
+        next_port=$((20000 + (next_port - 20000 + 10) % 12000))
         busy=0
         for p in $(seq $((next_port - 4)) "$next_port"); do
             if (exec 3<> "/dev/tcp/127.0.0.1/$p") 2> /dev/null; then busy=1; fi
@@ -118,6 +119,7 @@ server_pin=() bench_pin=()
 # --- binaries and jars ----------------------------------------------------------------------------------------------
 if [ -n "${ARUGULA_BIN:-}" ]; then
     bin=$(cd "$ARUGULA_BIN" && pwd)
+    unset ARUGULA_BIN # The servers would take it for a key of their configuration.
 else
     packages=(-p mqbench)
     if wants "$servers" ours; then packages+=(-p nameserver -p broker); fi
@@ -164,7 +166,7 @@ done
 # --- servers --------------------------------------------------------------------------------------------------------
 declare -A namesrv namesrv_pid broker broker_pid
 namesrv_conf() { # NAME
-    mkdir -p "$work/$1/conf"
+    mkdir -p "$work/$1/conf" "$work/$1/tmp"
     printf '%s\n' "listenPort=$port" "kvConfigPath=$work/$1/kv.json"
     if [ "$1" = reference ]; then echo "rocketmqHome=$work/$1"; else printf '%s\n' httpListenPort=0 bindAddress=127.0.0.1; fi
 }
@@ -178,7 +180,7 @@ start_namesrv() { # NAME
     free_port
     namesrv_conf "$1" > "$work/$1.namesrv.conf"
     if [ "$1" = reference ]; then
-        start "$out/$1.namesrv.log" java "${java_args[@]}" "-Duser.home=$work/$1" -cp "$jars/*" \
+        start "$out/$1.namesrv.log" java "${java_args[@]}" "-Duser.home=$work/$1" "-Djava.io.tmpdir=$work/$1/tmp" -cp "$jars/*" \
             org.apache.rocketmq.namesrv.NamesrvStartup -c "$work/$1.namesrv.conf"
     else
         start "$out/$1.namesrv.log" "$bin/mqnamesrv" -c "$work/$1.namesrv.conf"
@@ -188,7 +190,7 @@ start_namesrv() { # NAME
 }
 broker_command() { # NAME CONF: the words go to $words
     if [ "$1" = reference ]; then
-        words=(env "ROCKETMQ_HOME=$work/$1" java "${java_args[@]}" "-Duser.home=$work/$1" -cp "$jars/*"
+        words=(env "ROCKETMQ_HOME=$work/$1" java "${java_args[@]}" "-Duser.home=$work/$1" "-Djava.io.tmpdir=$work/$1/tmp" -cp "$jars/*"
             org.apache.rocketmq.broker.BrokerStartup -c "$2")
     else
         words=("$bin/mqbroker" -c "$2")

@@ -1,0 +1,13 @@
+//! The real binaries as an operator and an unfriendly network see them.
+
+mod config;
+mod disk_full;
+mod hostile;
+mod kill;
+mod life;
+mod pages;
+
+use std::time::Duration;
+
+/// What one process does at once, with room for a busy machine.
+const SOON: Duration = Duration::from_secs(20);

@@ -1,0 +1,117 @@
+//! What one language sends the others receive.
+
+use anyhow::Result;
+use tests::{Cluster, Language, Ledger};
+
+use crate::{all_received, all_sent, available, receiver, sender};
+
+#[test]
+fn java_go_and_rust_receive_each_others_messages() -> Result<()> {
+    let mut languages = Vec::new();
+    for language in [Language::Java, Language::Go, Language::Rust] {
+        if available(language)? {
+            languages.push(language);
+        }
+    }
+    let cluster = Cluster::start()?;
+    let namesrv = cluster.namesrv.address.as_str();
+    cluster.create_topic("crosstalk", 4)?;
+
+    let mut receivers = Vec::new();
+    for language in &languages {
+        let group = format!("{language:?}-group");
+        receivers.push((
+            *language,
+            receiver(*language, namesrv, &group, "crosstalk", &[])?,
+        ));
+    }
+    let mut senders = Vec::new();
+    for language in &languages {
+        let more = [("sizes", "mixed"), ("count", "500"), ("tags", "A,B")];
+        let name = format!("{language:?}");
+        senders.push(sender(
+            *language,
+            namesrv,
+            &name,
+            "crosstalk",
+            "sync",
+            &more,
+        )?);
+    }
+    let mut ledger = Ledger::default();
+    for sender in &mut senders {
+        all_sent(sender, &mut ledger)?;
+    }
+    for (language, receiver) in &mut receivers {
+        let received = all_received(receiver, &ledger, &[])?;
+        ledger.each_once(&format!("{language:?}"), &received, &[])?;
+    }
+    Ok(())
+}
+
+/// Two members of one group share the queues between them, whatever they are written in.
+#[test]
+fn java_and_go_share_a_group() -> Result<()> {
+    if !available(Language::Java)? || !available(Language::Go)? {
+        return Ok(());
+    }
+    let cluster = Cluster::start()?;
+    let namesrv = cluster.namesrv.address.as_str();
+    cluster.create_topic("shared", 8)?;
+
+    let member = |language: Language, name: &str| {
+        tests::Peer::start(
+            language,
+            "receive",
+            namesrv,
+            &[
+                ("topic", "shared"),
+                ("group", "shared-group"),
+                ("name", name),
+            ],
+        )
+    };
+    let mut java = member(Language::Java, "java-member")?;
+    let mut go = member(Language::Go, "go-member")?;
+    // Rebalancing is settled once both get something; until then both may hold a queue for a moment.
+    let mut warm = sender(
+        Language::Go,
+        namesrv,
+        "warm",
+        "shared",
+        "sync",
+        &[("count", "100000"), ("interval", "5")],
+    )?;
+    java.wait_for("got", 40, crate::LONG)?;
+    go.wait_for("got", 40, crate::LONG)?;
+    warm.stop()?;
+
+    let mut ledger = Ledger::default();
+    let mut sender = sender(
+        Language::Java,
+        namesrv,
+        "shared",
+        "shared",
+        "sync",
+        &[("count", "400")],
+    )?;
+    all_sent(&mut sender, &mut ledger)?;
+    let ours = |peer: &tests::Peer| -> Result<Vec<tests::Message>> {
+        let mut messages = peer.messages("got")?;
+        messages.retain(|message| message.id.0 == "shared");
+        Ok(messages)
+    };
+    tests::patiently("both members together get everything", crate::LONG, || {
+        Ok((ours(&java)?.len() + ours(&go)?.len() >= 400).then_some(()))
+    })?;
+    java.stop()?;
+    go.stop()?;
+    let (of_java, of_go) = (ours(&java)?, ours(&go)?);
+    anyhow::ensure!(
+        !of_java.is_empty() && !of_go.is_empty(),
+        "Java got {}, Go got {}",
+        of_java.len(),
+        of_go.len()
+    );
+    ledger.each_once("the group of two", &[of_java, of_go].concat(), &[])
+}

@@ -1,0 +1,40 @@
+package interop;
+
+import java.util.HashMap;
+import java.util.Map;
+
+/**
+ * The stock Java client behind a line protocol, so that one driver can check what several clients
+ * send and receive. See ../../../../../README.md for the arguments and the lines.
+ */
+public final class Interop {
+    private Interop() {}
+
+    public static void main(String[] args) throws Exception {
+        if (args.length == 0) {
+            throw new IllegalArgumentException("expected: send|receive key=value ...");
+        }
+        Map<String, String> options = new HashMap<>();
+        for (int i = 1; i < args.length; i++) {
+            int at = args[i].indexOf('=');
+            if (at < 0) {
+                throw new IllegalArgumentException("expected key=value, found " + args[i]);
+            }
+            options.put(args[i].substring(0, at), args[i].substring(at + 1));
+        }
+        Options parsed = new Options(options);
+        switch (args[0]) {
+            case "send":
+                new Sender(parsed).run();
+                break;
+            case "receive":
+                new Receiver(parsed).run();
+                break;
+            default:
+                throw new IllegalArgumentException("unknown command " + args[0]);
+        }
+        Lines.flush();
+        // The client leaves non-daemon threads behind; everything of ours is done here.
+        System.exit(0);
+    }
+}

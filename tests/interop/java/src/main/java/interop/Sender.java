@@ -1,0 +1,159 @@
+package interop;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.Semaphore;
+import org.apache.rocketmq.client.producer.DefaultMQProducer;
+import org.apache.rocketmq.client.producer.SendCallback;
+import org.apache.rocketmq.client.producer.SendResult;
+import org.apache.rocketmq.client.producer.SendStatus;
+import org.apache.rocketmq.common.message.Message;
+
+/** Sends `count` messages in one of the client's ways and reports each one's fate. */
+final class Sender {
+    /** Beyond ASCII on purpose: properties are UTF-8 on the wire. */
+    static final String NOTE = "rúcula 芝麻菜";
+
+    private static final int BATCH = 16;
+    private static final int IN_FLIGHT = 128;
+    /** Between a refused send and the next one, so that a broker that is away is not hammered. */
+    private static final int PAUSE_AFTER_FAILURE_MS = 50;
+
+    private final String topic;
+    private final String sender;
+    private final String mode;
+    private final String sizes;
+    private final int count;
+    private final int intervalMs;
+    private final String[] tags;
+    private final DefaultMQProducer producer;
+    private final Semaphore inFlight = new Semaphore(IN_FLIGHT);
+    private volatile boolean stopped;
+
+    Sender(Options options) {
+        topic = options.text("topic");
+        sender = options.text("sender");
+        mode = options.text("mode");
+        sizes = options.text("sizes", "small");
+        count = options.number("count", 1);
+        intervalMs = options.number("interval", 0);
+        tags = options.text("tags", "A").split(",");
+        producer = new DefaultMQProducer(options.text("group", "interop-" + sender));
+        producer.setNamesrvAddr(options.text("namesrv"));
+        producer.setInstanceName(sender);
+        // A restarted broker is to be found again within the test's patience (default 30 s).
+        producer.setPollNameServerInterval(1000);
+        producer.setSendMsgTimeout(options.number("timeout", 10_000));
+    }
+
+    void run() throws Exception {
+        producer.start();
+        Thread watcher = new Thread(() -> {
+            Lines.awaitStop();
+            stopped = true;
+        });
+        watcher.setDaemon(true);
+        watcher.start();
+        Lines.say("ready");
+        int step = mode.equals("batch") ? BATCH : 1;
+        for (int index = 0; index < count && !stopped; index += step) {
+            try {
+                send(index);
+            } catch (Exception refused) {
+                failed(index, refused);
+                Thread.sleep(PAUSE_AFTER_FAILURE_MS);
+            }
+            if (intervalMs > 0) {
+                Thread.sleep(intervalMs);
+            }
+        }
+        inFlight.acquire(IN_FLIGHT);
+        producer.shutdown();
+        Lines.say("done");
+    }
+
+    private void send(int index) throws Exception {
+        switch (mode) {
+            case "sync":
+                Message one = message(index);
+                accepted(one, index, 0, producer.send(one));
+                break;
+            case "async":
+                sendAsync(index);
+                break;
+            case "oneway":
+                Message quiet = message(index);
+                producer.sendOneway(quiet);
+                report("ack", quiet, index, -1, -1);
+                break;
+            case "batch":
+                List<Message> batch = new ArrayList<>();
+                for (int i = index; i < Math.min(count, index + BATCH); i++) {
+                    batch.add(message(i));
+                }
+                SendResult result = producer.send(batch);
+                for (int i = 0; i < batch.size(); i++) {
+                    accepted(batch.get(i), index + i, i, result);
+                }
+                break;
+            case "empty":
+                producer.send(new Message(topic, new byte[0]));
+                report("ack", new Message(topic, new byte[0]), index, -1, -1);
+                break;
+            default:
+                throw new IllegalArgumentException("unknown mode " + mode);
+        }
+    }
+
+    private void sendAsync(int index) throws Exception {
+        inFlight.acquire();
+        Message message = message(index);
+        try {
+            producer.send(message, new SendCallback() {
+                @Override
+                public void onSuccess(SendResult result) {
+                    accepted(message, index, 0, result);
+                    inFlight.release();
+                }
+
+                @Override
+                public void onException(Throwable refused) {
+                    failed(index, refused);
+                    inFlight.release();
+                }
+            });
+        } catch (Exception refused) {
+            inFlight.release();
+            throw refused;
+        }
+    }
+
+    private Message message(int index) {
+        Message message = new Message(topic, tags[index % tags.length], sender + "-" + index, Bodies.body(sizes, index));
+        message.putUserProperty("sender", sender);
+        message.putUserProperty("index", Integer.toString(index));
+        message.putUserProperty("sentAt", Long.toString(System.currentTimeMillis()));
+        message.putUserProperty("note", NOTE);
+        message.setWaitStoreMsgOK(true);
+        return message;
+    }
+
+    private void accepted(Message message, int index, int place, SendResult result) {
+        if (result.getSendStatus() != SendStatus.SEND_OK) {
+            failed(index, result.getSendStatus());
+            return;
+        }
+        report("ack", message, index, result.getMessageQueue().getQueueId(), result.getQueueOffset() + place);
+    }
+
+    private void report(String event, Message message, int index, int queue, long offset) {
+        // What the client compressed for the wire it has put back by the time it answers.
+        byte[] body = mode.equals("empty") ? message.getBody() : Bodies.body(sizes, index);
+        Lines.say(event, sender, index, body.length, Bodies.sum(body), message.getTags(), queue, offset,
+            System.currentTimeMillis());
+    }
+
+    private void failed(int index, Object why) {
+        Lines.say("fail", sender, index, Lines.oneLine(why));
+    }
+}
