@@ -165,3 +165,80 @@ pub fn in_order(who: &str, received: &[Message]) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(index: u32, tag: &str, queue: i32, offset: i64) -> Message {
+        Message {
+            id: ("S".to_owned(), index),
+            len: 3,
+            sum: "0a0b0c0d".to_owned(),
+            tag: tag.to_owned(),
+            queue,
+            offset,
+            millis: 0,
+        }
+    }
+
+    fn ledger() -> Ledger {
+        let mut ledger = Ledger::default();
+        ledger
+            .add(vec![message(0, "A", 0, 0), message(1, "B", 1, 0)])
+            .unwrap();
+        ledger
+    }
+
+    #[test]
+    fn lines_are_read_and_others_passed_over() {
+        let lines = ["ready", "got S 7 3 0a0b0c0d A 2 9 15"].map(str::to_owned);
+        let mut expected = message(7, "A", 2, 9);
+        expected.millis = 15;
+        assert_eq!(Message::all("got", &lines).unwrap(), [expected]);
+        assert!(Message::parse("got", "got S 7 3").is_err());
+    }
+
+    #[test]
+    fn what_arrived_once_and_unaltered_is_fine() {
+        let received = [message(1, "B", 1, 0), message(0, "A", 0, 0)];
+        ledger().each_once("test", &received, &[]).unwrap();
+        ledger().each_once("test", &received[..1], &["B"]).unwrap();
+    }
+
+    #[test]
+    fn lost_doubled_altered_misplaced_and_unknown_messages_are_found() {
+        let (a, b) = (message(0, "A", 0, 0), message(1, "B", 1, 0));
+        let altered = Message {
+            sum: "00000000".to_owned(),
+            ..b.clone()
+        };
+        for received in [
+            vec![a.clone()],
+            vec![a.clone(), b.clone(), b.clone()],
+            vec![a.clone(), altered],
+            vec![a.clone(), message(1, "B", 1, 5)],
+            vec![a.clone(), b.clone(), message(2, "A", 0, 1)],
+        ] {
+            let checked = ledger().each_once("test", &received, &[]);
+            assert!(checked.is_err(), "{received:?}");
+        }
+        // A copy is no loss.
+        ledger()
+            .nothing_lost("test", &[a, b.clone(), message(1, "B", 1, 5)], &[])
+            .unwrap();
+        assert!(ledger().each_once("test", &[b], &["A"]).is_err());
+    }
+
+    #[test]
+    fn order_is_checked_within_each_queue() {
+        let fine = [
+            message(0, "A", 0, 1),
+            message(1, "A", 1, 0),
+            message(2, "A", 0, 2),
+        ];
+        in_order("test", &fine).unwrap();
+        let wrong = [message(0, "A", 0, 2), message(1, "A", 0, 1)];
+        assert!(in_order("test", &wrong).is_err());
+    }
+}

@@ -1,6 +1,6 @@
 //! One `CommitLog` for all topics, and a `ConsumeQueue` for each queue.
 //!
-//! [`open`] recovers what is there and gives three handles: [`StoreWriter`] appends,
+//! [`open()`] recovers what is there and gives three handles: [`StoreWriter`] appends,
 //! [`StoreReader`] reads, [`StoreTasks`] shuts down. The store knows no sockets, no peers and no
 //! request codes. Its files have the formats of Apache RocketMQ.
 //!

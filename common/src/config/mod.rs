@@ -1,7 +1,7 @@
 //! Configuration of the servers: Java `.properties` files with RocketMQ's own keys.
 //!
 //! A server declares one struct with [`config!`](crate::config!) and says in [`Config`] which other keys it knows:
-//! those it accepts and ignores, and those it refuses because ignoring them would be unsafe. [`load`] brings
+//! those it accepts and ignores, and those it refuses because ignoring them would be unsafe. [`load()`] brings
 //! the sources together (`--set` over flag over file over environment over default) and reports everything
 //! that is wrong at once. [`Live`] holds the settings of a running server and takes changes.
 //!

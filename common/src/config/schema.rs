@@ -64,7 +64,7 @@ pub fn to_text(config: &impl Fields) -> String {
     text
 }
 
-/// Declares a struct of settings, its `Default` and its [`Fields`](crate::config::Fields).
+/// Declares a struct of settings, its `Default` and its [`Fields`].
 ///
 /// Each field is `name: Type = "keyInFiles", default_expression;`, or with `, in low..=high` before the semicolon where only a
 /// range of numbers is allowed. Its doc comment is part of the generated documentation.

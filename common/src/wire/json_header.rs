@@ -133,14 +133,12 @@ impl Scan<'_> {
             return Err(self.error("a string"));
         }
         let start = self.at + 1;
-        let mut at = start;
-        loop {
-            match self.bytes.get(at) {
-                Some(b'"') => break,
-                Some(b'\\') => at += 2,
-                Some(_) => at += 1,
-                None => return Err(self.error("the end of a string")),
-            }
+        let mut at = quote_or_escape(self.bytes, start);
+        while self.bytes.get(at) == Some(&b'\\') {
+            at = quote_or_escape(self.bytes, at + 2);
+        }
+        if at >= self.bytes.len() {
+            return Err(self.error("the end of a string"));
         }
         self.at = at + 1;
         Ok((start, at))
@@ -149,21 +147,18 @@ impl Scan<'_> {
     /// Appends a string's text, escapes resolved.
     fn string_into(&mut self, out: &mut String) -> Result<(), HeaderError> {
         let mut from = self.at + 1;
-        let mut at = from;
         loop {
+            let at = quote_or_escape(self.bytes, from);
+            out.push_str(self.text.get(from..at).unwrap_or(""));
             match self.bytes.get(at) {
                 Some(b'"') => {
-                    out.push_str(&self.text[from..at]);
                     self.at = at + 1;
                     return Ok(());
                 }
-                Some(b'\\') => {
-                    out.push_str(&self.text[from..at]);
+                Some(_) => {
                     self.at = at;
-                    at = self.escape_into(out)?;
-                    from = at;
+                    from = self.escape_into(out)?;
                 }
-                Some(_) => at += 1,
                 None => return Err(self.error("the end of a string")),
             }
         }
@@ -223,7 +218,10 @@ impl Scan<'_> {
             self.at += 1;
         }
         let text = &self.text[start..self.at];
-        if matches!(text, "true" | "false" | "null")
+        // Nearly all numbers are plain digits; the rest is rare enough for a real number parser.
+        let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        if plain
+            || matches!(text, "true" | "false" | "null")
             || text.parse::<f64>().is_ok_and(f64::is_finite)
         {
             return Ok((start, self.at));
@@ -330,6 +328,32 @@ impl Scan<'_> {
             }
         }
     }
+}
+
+/// Position of the first quote or backslash from `from` on, or the length of `bytes` or more when there is none. Looks at
+/// eight bytes at a time: values such as encoded properties are long, and every byte of every header comes by here.
+fn quote_or_escape(bytes: &[u8], from: usize) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
+    // The high bit of the lowest byte that equals `byte`; bits above it may be set without reason.
+    let equal = |word: u64, byte: u8| {
+        let differs = word ^ (ONES * u64::from(byte));
+        differs.wrapping_sub(ONES) & !differs & HIGH_BITS
+    };
+    let mut at = from;
+    while let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let word = u64::from_le_bytes(*word);
+        let found = equal(word, b'"') | equal(word, b'\\');
+        if found != 0 {
+            return at + (found.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    let rest = bytes.get(at..).unwrap_or(&[]);
+    at + rest
+        .iter()
+        .position(|byte| matches!(byte, b'"' | b'\\'))
+        .unwrap_or(rest.len())
 }
 
 /// Writes the header; members in alphabetical order, as the reference does.
