@@ -13,7 +13,6 @@ need_rust
 export CARGO_TERM_COLOR=never RUST_BACKTRACE=${RUST_BACKTRACE:-0}
 export ARUGULA_BIN=$CARGO_TARGET_DIR/release
 export INTEROP_JAVA=$cache/interop-java INTEROP_GO=$cache/interop-go
-export ROCKETMQ_JARS=$INTEROP_JAVA/lib
 venv=$cache/venv
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
@@ -35,17 +34,17 @@ install_all() {
 
 static_checks() { scripts/check.sh; }
 build_release() { cargo build --release --locked --workspace --bins --example quickstart; }
-unit_tests() { cargo test --workspace --exclude tests --locked; }
-end_to_end() { cargo test --workspace --test e2e --locked; }
+unit_tests() { cargo test --workspace --exclude tests --locked --no-fail-fast; }
+end_to_end() { cargo test -p tests --lib --test e2e --locked; }
 build_clients() {
     mvn -B -q package -f tests/interop/java -Dinterop.build="$INTEROP_JAVA" || return
     (cd tests/interop/go && go vet ./... && go build -o "$INTEROP_GO" .)
 }
 # Two at a time: each has a name server, a broker and a few clients of its own.
-interop() { cargo test --workspace --test interop --locked -- --test-threads 2; }
+interop() { cargo test -p tests --test interop --locked -- --test-threads 2; }
 conformance() {
     # Mostly waiting, so more workers than cores.
-    "$venv/bin/python" -m pytest -q -p no:cacheprovider --slow -n 4 --dist loadfile tests/conformance
+    ROCKETMQ_JARS=$INTEROP_JAVA/lib "$venv/bin/python" -m pytest -q -p no:cacheprovider --slow -n 4 --dist loadfile tests/conformance
 }
 
 stages=(install_all static_checks build_release build_clients unit_tests end_to_end interop conformance)
