@@ -36,18 +36,26 @@ stop() {
     echo "stopped, nothing left behind"
 }
 trap stop EXIT
-trap 'exit 130' INT TERM
+trap 'exit 0' INT TERM
 
-# The port itself where it is free, 0 (any) otherwise.
+# usual PORT [NEIGHBOUR]: the port itself where it (and its neighbour) is free, 0 (any) otherwise.
 usual() {
-    if (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; then echo 0; else echo "$1"; fi
+    local port
+    for port in "$@"; do
+        if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+            echo 0
+            return
+        fi
+    done
+    echo "$1"
 }
 
 # start NAME FLAGS...: waits for the ready line and leaves it in $ready.
 start() {
     local name=$1 out=$home/$1.out err=$home/$1.err
     shift
-    "$bin/$name" --set bindAddress=127.0.0.1 "$@" >"$out" 2>"$err" &
+    # In a session of its own: Ctrl-C reaches this script only, which then stops the servers in their order.
+    setsid "$bin/$name" --set bindAddress=127.0.0.1 "$@" >"$out" 2>"$err" &
     pids+=($!)
     for _ in $(seq 300); do
         ready=$(grep -m1 'boot success' "$out" || true)
@@ -68,7 +76,7 @@ start mqnamesrv --set listenPort="$(usual 9876)" --set httpListenPort="$(usual 9
 namesrv=$(sed -n 's/.* address \([^,]*\),.*/\1/p' <<<"$ready")
 namesrv_http=$(sed -n 's/.* http \(.*\)$/\1/p' <<<"$ready")
 start mqbroker -n "$namesrv" --set brokerName=broker-a --set brokerIP1=127.0.0.1 --set storePathRootDir="$home/store" \
-    --set listenPort="$(usual 10911)" --set haListenPort="$(usual 10912)" --set httpListenPort="$(usual 5557)"
+    --set listenPort="$(usual 10911 10909)" --set haListenPort="$(usual 10912)" --set httpListenPort="$(usual 5557)"
 broker_http=$(sed -n 's/.* http \(.*\)$/\1/p' <<<"$ready")
 
 topic=quickstart
@@ -82,10 +90,11 @@ curl -sS --fail "http://$namesrv_http/api/v1/topics/$topic/route"
 echo
 echo
 echo "GET http://$broker_http/metrics (some of it)"
-curl -sS --fail "http://$broker_http/metrics" | grep -E '^rocketmq_messages_(in|out)_total|^rocketmq_consumer_lag_messages' | head -n 12
+metrics=$(curl -sS --fail "http://$broker_http/metrics")
+grep -m 12 -E '^rocketmq_(messages_(in|out)_total|consumer_lag_messages)' <<<"$metrics"
 echo
 cat <<TXT
-where to look
+where to look while both run
   clients            namesrvAddr=$namesrv
   cluster            curl http://$namesrv_http/api/v1/cluster
   broker             curl http://$broker_http/api/v1/status
