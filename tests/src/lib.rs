@@ -17,6 +17,6 @@ pub use cluster::{Broker, Cluster, NameServer, Settings};
 pub use connection::{Answer, Connection};
 pub use deadline::{Deadline, patiently};
 pub use ledger::{Ledger, Message, in_order};
-pub use peers::{Language, Peer, java};
+pub use peers::{Language, Peer, WARM_UP, java};
 pub use ports::free_port;
 pub use process::{Output, Process, http_get};

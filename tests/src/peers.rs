@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -7,6 +8,9 @@ use anyhow::{Result, ensure};
 use crate::binaries::binary;
 use crate::ledger::Message;
 use crate::process::Process;
+
+/// The sender of messages that only find out whether receivers are there; no report shows them.
+pub const WARM_UP: &str = "warm-up";
 
 /// A JVM start on a busy two-core machine takes seconds.
 const START: Duration = Duration::from_mins(1);
@@ -107,11 +111,12 @@ impl Peer {
         let mut looked = 0;
         let mut found = 0;
         let start = format!("{event} ");
+        let warm_up = format!("{event} {WARM_UP} ");
         let what = format!("{}: {count} lines of {event}", self.name);
         let waited = self.process.stdout.wait(&what, allowed, |lines| {
-            found += lines[looked..]
-                .iter()
-                .filter(|line| line.starts_with(&start))
+            let new = lines[looked..].iter();
+            found += new
+                .filter(|line| line.starts_with(&start) && !line.starts_with(&warm_up))
                 .count();
             looked = lines.len();
             (found >= count).then_some(())
@@ -147,7 +152,20 @@ impl Peer {
         let lines = self.process.stdout.lines();
         let bad = lines.iter().find(|line| line.starts_with("bad "));
         ensure!(bad.is_none(), "{}: {bad:?}", self.name);
-        Message::all(event, &lines)
+        let mut messages = Message::all(event, &lines)?;
+        messages.retain(|message| message.id.0 != WARM_UP);
+        Ok(messages)
+    }
+
+    /// From how many queues this receiver has got warm-up messages.
+    ///
+    /// # Errors
+    /// When a line has another form.
+    pub fn warm_queues(&self) -> Result<usize> {
+        let mut messages = Message::all("got", &self.process.stdout.lines())?;
+        messages.retain(|message| message.id.0 == WARM_UP);
+        let queues: BTreeSet<i32> = messages.iter().map(|message| message.queue).collect();
+        Ok(queues.len())
     }
 
     /// Its lines that report a refused send.

@@ -1,9 +1,9 @@
 //! What one language sends the others receive.
 
 use anyhow::Result;
-use tests::{Cluster, Language, Ledger};
+use tests::{Cluster, Language, Ledger, Peer};
 
-use crate::{all_received, all_sent, available, receiver, sender};
+use crate::{all_received, all_sent, available, receiver, sender, settle};
 
 #[test]
 fn java_go_and_rust_receive_each_others_messages() -> Result<()> {
@@ -25,6 +25,8 @@ fn java_go_and_rust_receive_each_others_messages() -> Result<()> {
             receiver(*language, namesrv, &group, "crosstalk", &[])?,
         ));
     }
+    let waiting: Vec<&Peer> = receivers.iter().map(|(_, receiver)| receiver).collect();
+    settle(&cluster, "crosstalk", 4, &waiting)?;
     let mut senders = Vec::new();
     for language in &languages {
         let more = [("sizes", "mixed"), ("count", "500"), ("tags", "A,B")];
@@ -60,7 +62,7 @@ fn java_and_go_share_a_group() -> Result<()> {
     cluster.create_topic("shared", 8)?;
 
     let member = |language: Language, name: &str| {
-        tests::Peer::start(
+        Peer::start(
             language,
             "receive",
             namesrv,
@@ -96,7 +98,7 @@ fn java_and_go_share_a_group() -> Result<()> {
         &[("count", "400")],
     )?;
     all_sent(&mut sender, &mut ledger)?;
-    let ours = |peer: &tests::Peer| -> Result<Vec<tests::Message>> {
+    let ours = |peer: &Peer| -> Result<Vec<tests::Message>> {
         let mut messages = peer.messages("got")?;
         messages.retain(|message| message.id.0 == "shared");
         Ok(messages)

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use tests::{Cluster, Language, Ledger, in_order};
 
-use crate::{all_received, all_sent, available, receiver, sender};
+use crate::{all_received, all_sent, available, receiver, sender, settle};
 
 /// (mode, sizes, messages): ten thousand together. Batches are small because a batch is one request,
 /// and the limit of a request's body holds for it as a whole.
@@ -28,6 +28,7 @@ fn each_message_once_per_group(language: Language, ordered: &str) -> Result<()> 
     let filter = [("expression", "A || C")];
     let mut some = receiver(language, namesrv, "takes-a-and-c", "every-way", &filter)?;
 
+    settle(&cluster, "every-way", 4, &[&all, &some])?;
     let mut ledger = Ledger::default();
     for (mode, sizes, count) in WAYS {
         let more = [("sizes", sizes), ("count", count), ("tags", "A,B,C")];

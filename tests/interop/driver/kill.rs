@@ -3,7 +3,7 @@
 use anyhow::Result;
 use tests::{Cluster, Language, Ledger};
 
-use crate::{LONG, available, receiver, sender};
+use crate::{LONG, available, receiver, sender, settle};
 
 /// Acknowledged messages per sender before each kill, and after the last one.
 const BETWEEN_KILLS: usize = 400;
@@ -17,6 +17,7 @@ fn a_killed_broker_loses_nothing_acknowledged(language: Language, ways: &[&str])
     let namesrv = cluster.namesrv.address.clone();
     cluster.create_topic("killed", 4)?;
     let mut receiver = receiver(language, &namesrv, "survives", "killed", &[])?;
+    settle(&cluster, "killed", 4, &[&receiver])?;
     let mut senders = Vec::new();
     for mode in ways {
         let more = [
