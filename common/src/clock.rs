@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use chrono::{Local, TimeZone, Timelike};
+
 /// Milliseconds since 1970-01-01T00:00:00Z, as RocketMQ writes every timestamp.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Millis(pub i64);
@@ -28,6 +30,12 @@ impl fmt::Display for Millis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
+}
+
+/// Hour of the day at `at` in the time zone of the machine, 0 to 23.
+pub fn local_hour(at: Millis) -> u32 {
+    let local = Local.timestamp_millis_opt(at.0);
+    local.single().map_or(0, |time| time.hour())
 }
 
 /// Where the time comes from.
@@ -126,6 +134,16 @@ mod tests {
             (clock.now(), clock.monotonic()),
             (Millis(1_005), Duration::from_millis(5))
         );
+    }
+
+    #[test]
+    fn hours_of_the_day_follow_each_other() {
+        // No time zone changes its clocks in the middle of that January.
+        let noon = 1_673_784_000_000;
+        for hours in 0..30 {
+            let hour = |hours: i64| local_hour(Millis(noon + hours * 3_600_000));
+            assert_eq!(hour(hours + 1), (hour(hours) + 1) % 24);
+        }
     }
 
     #[test]
