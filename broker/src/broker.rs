@@ -21,12 +21,12 @@ use crate::subscription::SubscriptionGroupTable;
 use crate::topic::{TopicRules, TopicTable};
 use common::clock::{Clock, SystemClock};
 use common::config::Loaded;
-use common::server::{Failure, HttpServer};
+use common::server::{Failure, HttpServer, Shutdown, starting};
 use common::transport::{IoThreads, Listener, Server};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use store::{Arrivals, DiskFiles, StoreReader, StoreTasks, StoreWriter};
+use store::{Arrivals, DiskFiles, StoreConfig, StoreReader, StoreTasks, StoreWriter};
 use tokio::task::JoinSet;
 
 /// Time connections have to take their last answers.
@@ -94,15 +94,31 @@ impl Tables {
 }
 
 impl Broker {
-    /// Recovers the store, opens the listeners and registers with the name servers.
+    /// Recovers the store, opens the listeners and registers with the name servers. Pages are served from the first
+    /// moment on; they say how far recovery is. `None` when the process was asked to end while it recovered.
     ///
     /// # Errors
     /// [`Failure::Store`] when the store does not open, [`Failure::Runtime`] when an address cannot be listened on.
-    pub async fn start(loaded: Loaded<BrokerConfig>) -> Result<Self, Failure> {
+    pub async fn start(
+        loaded: Loaded<BrokerConfig>,
+        shutdown: &Shutdown,
+    ) -> Result<Option<Self>, Failure> {
         let config = Arc::new(loaded.config);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let held: HeldPulls = Arc::new(PullHoldService::new(Arc::clone(&clock)));
-        let (writer, reader, store) = open_store(&config, &clock, &held)?;
+        let store_config = config.store();
+        let progress = Arc::clone(&store_config.progress);
+        let http = HttpServer::bind(
+            SocketAddr::new(config.bind_address, config.http_listen_port),
+            starting(move || progress.text()),
+        )
+        .await?;
+        let opened = tokio::select! {
+            opened = open_store(store_config, &clock, &held) => opened?,
+            // Recovery may be interrupted anywhere: the next one begins again.
+            () = shutdown.requested() => return Ok(None),
+        };
+        let (writer, reader, store) = opened;
         let tables = Tables::open(&config, &clock)?;
         let (main, vip) = listen(&config)?;
         let address = SocketAddr::new(broker_ip(&config)?, main.local_addr().port());
@@ -147,15 +163,11 @@ impl Broker {
             clock,
         };
         let pages = Pages::new(pages).router().map_err(Failure::runtime)?;
-        let http = HttpServer::bind(
-            SocketAddr::new(config.bind_address, config.http_listen_port),
-            pages,
-        )
-        .await?;
+        let http = http.show(pages)?;
         let ha_address = format!("{}:{}", config.broker_ip2, config.ha_listen_port);
         let settings = RegistrationSettings::new(&config, address.to_string(), ha_address);
         let registration = Registration::start(settings, tables.topics.clone()).await;
-        Ok(Self {
+        Ok(Some(Self {
             config,
             address,
             servers,
@@ -165,7 +177,7 @@ impl Broker {
             held,
             tasks,
             store,
-        })
+        }))
     }
 
     /// The line that says that everything is up, as the reference words it.
@@ -204,19 +216,17 @@ impl Broker {
     }
 }
 
-fn open_store(
-    config: &BrokerConfig,
+/// Recovery reads much and may take long; meanwhile this thread has pages to serve.
+async fn open_store(
+    config: StoreConfig,
     clock: &Arc<dyn Clock>,
     held: &HeldPulls,
 ) -> Result<(StoreWriter, StoreReader, StoreTasks), Failure> {
     let arrivals: Arc<dyn Arrivals> = Arc::clone(held) as _;
-    store::open(
-        config.store(),
-        Arc::new(DiskFiles),
-        Arc::clone(clock),
-        arrivals,
-    )
-    .map_err(Failure::store)
+    let clock = Arc::clone(clock);
+    let opening = move || store::open(config, Arc::new(DiskFiles), clock, arrivals);
+    let opened = tokio::task::spawn_blocking(opening).await;
+    opened.map_err(Failure::runtime)?.map_err(Failure::store)
 }
 
 /// The main port and, two below, the VIP port; any free ones if `listenPort` is 0.

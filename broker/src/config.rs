@@ -5,6 +5,7 @@ mod machine;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::config::{Config, ConfigError, Ignored, Refused};
@@ -216,6 +217,7 @@ impl BrokerConfig {
             ),
             read_filter_bytes: size(self.max_filter_message_size),
             check_crc: self.check_crc_on_recover,
+            progress: Arc::default(),
         }
     }
 }

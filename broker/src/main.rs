@@ -66,11 +66,16 @@ fn run(args: &Args) -> Result<(), Failure> {
         .thread_name("main-runtime")
         .enable_all()
         .build()?;
-    runtime.block_on(serve(loaded, shutdown))
+    let served = runtime.block_on(serve(loaded, shutdown));
+    // A recovery that nobody waits for any more must not hold the process.
+    runtime.shutdown_background();
+    served
 }
 
 async fn serve(loaded: Loaded<BrokerConfig>, shutdown: Shutdown) -> Result<(), Failure> {
-    let broker = Broker::start(loaded).await?;
+    let Some(broker) = Broker::start(loaded, &shutdown).await? else {
+        return Ok(());
+    };
     let ready = broker.ready_line();
     tracing::info!("{ready}");
     // Whoever started the server may have closed its stdout; that is no reason to stop.

@@ -1,10 +1,12 @@
 //! Settings of the store.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::consume_queue::unit::UNIT_BYTES;
 use crate::error::StoreError;
+use crate::open::RecoveryProgress;
 
 /// When a message counts as stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +46,8 @@ pub struct StoreConfig {
     pub read_filter_bytes: usize,
     /// Verify checksums of bodies while recovering.
     pub check_crc: bool,
+    /// Where opening the store tells how far it is.
+    pub progress: Arc<RecoveryProgress>,
 }
 
 impl StoreConfig {
@@ -64,6 +68,7 @@ impl StoreConfig {
             read_messages: (32, 8),
             read_filter_bytes: 16_000,
             check_crc: true,
+            progress: Arc::default(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -48,6 +49,12 @@ pub trait Files: Debug + Send + Sync + 'static {
     /// What the system says; `NotFound` when there is none.
     fn delete(&self, path: &Path) -> io::Result<()>;
 
+    /// Gives a file another name in the same file system and makes that safe.
+    ///
+    /// # Errors
+    /// What the system says; `NotFound` when there is none.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
     /// Deletes a directory with all that is in it; fine when there is none.
     ///
     /// # Errors
@@ -93,6 +100,12 @@ pub trait StoreFile: Debug + Send + Sync {
     /// # Errors
     /// What the system says when the file is first mapped.
     fn view(&self, offset: u64, bytes: usize) -> io::Result<Bytes>;
+
+    /// The next bytes at or behind `from` that may be other than zeros; `None` when there are none.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn data_after(&self, from: u64) -> io::Result<Option<Range<u64>>>;
 
     /// Turns `[from, to)` into zeros. `reserved`: their space stays taken, else it is given back.
     ///

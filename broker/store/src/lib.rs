@@ -24,12 +24,13 @@ mod tests;
 mod write;
 
 pub use batch::{Appended, RecordBatch};
+pub use commit_log::cut::Cut;
 pub use common::message::RecordParts;
 pub use config::{FlushMode, StoreConfig};
 pub use consume_queue::Queue;
 pub use error::StoreError;
 pub use files::{DiskFiles, Files, StoreFile};
-pub use open::{StoreTasks, open};
+pub use open::{Recovery, RecoveryProgress, StoreTasks, open};
 pub use read::{Boundary, GetRequest, GetResult, GetStatus, StoreReader, StoreStatus};
 pub use reput::Arrivals;
 pub use write::StoreWriter;

@@ -3,12 +3,15 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use common::clock::Clock;
+use parking_lot::Mutex;
 
 use crate::checkpoint::{Checkpoint, CheckpointFile};
 use crate::commit_log::CommitLog;
+use crate::commit_log::cut::{Cut, cut};
 use crate::commit_log::recover::{Found, start_segment, walk};
 use crate::commit_log::segments::Segments;
 use crate::config::StoreConfig;
@@ -48,15 +51,23 @@ pub fn open(
     let (checkpoint_file, checkpoint) = CheckpointFile::open(&*files, &root.join("checkpoint"))?;
     let segments = Segments::open(Arc::clone(&files), &config.commit_log, config.segment_bytes)?;
     let segments = Arc::new(segments);
+    config.progress.begin("opening the ConsumeQueues");
     let queues = Arc::new(QueueTable::open(
         Arc::clone(&files),
         root.join("consumequeue"),
         config.consume_queue_file_bytes,
         segments.min_offset(),
     )?);
+    config.progress.begin("checking the CommitLog");
     let recovered = recover(&config, &segments, &queues, checkpoint, clean)?;
 
-    let Recovered { end, mark, ours } = recovered;
+    let Recovered {
+        end,
+        mark,
+        ours,
+        cut,
+    } = recovered;
+    config.progress.begin("filling the ConsumeQueues");
     let log = Arc::new(CommitLog::new(
         Arc::clone(&segments),
         end,
@@ -99,6 +110,7 @@ pub fn open(
         queues,
         reput,
         flush: Arc::clone(&flush),
+        recovery: Arc::new(Recovery { clean, end, cut }),
         config: Arc::new(config),
     };
     Ok((
@@ -142,6 +154,54 @@ struct Recovered {
     mark: Mark,
     /// The checkpoint says the same.
     ours: bool,
+    cut: Option<Cut>,
+}
+
+/// What was found when the store was opened.
+#[derive(Debug)]
+pub struct Recovery {
+    /// Its last owner had left it in order.
+    pub clean: bool,
+    /// Where the log ended.
+    pub end: u64,
+    /// What stood behind that end and was no part of the log any more.
+    pub cut: Option<Cut>,
+}
+
+/// How far opening a store is, for others to look at meanwhile.
+#[derive(Debug, Default)]
+pub struct RecoveryProgress {
+    step: Mutex<&'static str>,
+    done: AtomicU64,
+    total: AtomicU64,
+}
+
+impl RecoveryProgress {
+    fn begin(&self, step: &'static str) {
+        tracing::debug!(step, "recovering");
+        *self.step.lock() = step;
+        self.advance(0, 0);
+    }
+
+    /// `done` of `total` bytes of the current step are done; of 0 nobody knows how much it is.
+    pub(crate) fn advance(&self, done: u64, total: u64) {
+        self.total.store(total, Ordering::Relaxed);
+        self.done.store(done.min(total), Ordering::Relaxed);
+    }
+
+    /// As in "checking the CommitLog: 43 %".
+    pub fn text(&self) -> String {
+        let (step, total) = (*self.step.lock(), self.total.load(Ordering::Relaxed));
+        let step = if step.is_empty() {
+            "opening the store"
+        } else {
+            step
+        };
+        match (self.done.load(Ordering::Relaxed) * 100).checked_div(total) {
+            Some(percent) => format!("{step}: {percent} %"),
+            None => step.to_owned(),
+        }
+    }
 }
 
 fn recover(
@@ -179,19 +239,33 @@ fn recover(
             (scan_from, scan_from)
         }
     };
-    let Found { end, hit } = walk(segments, scan_from, dispatch_from, config.check_crc)?;
+    let Found { end, hit } = walk(segments, scan_from, dispatch_from, config)?;
     let dispatch_from = if hit { dispatch_from } else { scan_from };
     let changed = !clean || ours.is_none();
+    let mut cut = None;
     if changed || dispatch_from < end {
-        make_end_safe(segments, scan_from, end)?;
+        cut = make_end_safe(segments, scan_from, end)?;
     }
-    let mut cut = 0;
+    let mut units = 0;
     if changed {
         for queue in &all {
-            cut += queue.cut(&*queues.files, dispatch_from, !clean)?;
+            units += queue.cut(&*queues.files, dispatch_from, !clean)?;
         }
     }
-    tracing::info!(clean, scan_from, dispatch_from, end, cut, "store recovered");
+    if let Some(Cut { at, bytes, kept_in }) = &cut {
+        let kept_in = kept_in.display();
+        tracing::warn!(
+            "the CommitLog ends at {at}; {bytes} bytes behind it are damaged or follow damage, and were moved to {kept_in}"
+        );
+    }
+    tracing::info!(
+        clean,
+        scan_from,
+        dispatch_from,
+        end,
+        units_dropped = units,
+        "store recovered"
+    );
     let last = ours.map(|_| {
         (
             checkpoint.logics_physical_offset,
@@ -209,18 +283,14 @@ fn recover(
         mark,
         // What was wiped must be synced, even if nothing is dispatched.
         ours: ours.is_some() && clean,
+        cut,
     })
 }
 
 /// Nothing behind the end may be taken for a record after a later crash, and everything before it
 /// is on disk from now on.
-fn make_end_safe(segments: &Segments, from: u64, end: u64) -> Result<(), StoreError> {
-    let last = segments.holding(end);
-    segments.remove_from(last.as_ref().map_or(end, |last| last.base + segments.bytes))?;
-    if let Some(last) = last {
-        let zeroed = last.file.zero(end - last.base, segments.bytes, true);
-        zeroed.map_err(StoreError::io("zero", &last.path))?;
-    }
+fn make_end_safe(segments: &Segments, from: u64, end: u64) -> Result<Option<Cut>, StoreError> {
+    let found = cut(segments, end)?;
     for segment in segments.all() {
         if segment.base + segments.bytes > from {
             segment
@@ -229,7 +299,7 @@ fn make_end_safe(segments: &Segments, from: u64, end: u64) -> Result<(), StoreEr
                 .map_err(StoreError::io("sync", &segment.path))?;
         }
     }
-    Ok(())
+    Ok(found)
 }
 
 fn start_threads(

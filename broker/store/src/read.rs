@@ -13,6 +13,7 @@ use crate::consume_queue::unit::{UNIT_BYTES, Unit};
 use crate::consume_queue::{Queue, QueueTable};
 use crate::error::StoreError;
 use crate::flush::Flush;
+use crate::open::Recovery;
 use crate::reput::Reput;
 
 /// What a consumer asks for.
@@ -100,6 +101,7 @@ pub struct StoreReader {
     pub(crate) queues: Arc<QueueTable>,
     pub(crate) reput: Arc<Reput>,
     pub(crate) flush: Arc<Flush>,
+    pub(crate) recovery: Arc<Recovery>,
     pub(crate) config: Arc<StoreConfig>,
 }
 
@@ -291,7 +293,7 @@ impl StoreReader {
         let segment_end = offset.0 - offset.0 % segments.bytes + segments.bytes;
         let readable = limit.min(segment_end).checked_sub(offset.0)?;
         let rest = segments.view(offset.0, usize::try_from(readable).ok()?)?;
-        match step(&rest, offset.0, false) {
+        match step(&rest, offset.0) {
             Step::Record(record) => Some(rest.slice(..usize::try_from(record.total_size).ok()?)),
             Step::Blank | Step::End => None,
         }
@@ -375,6 +377,11 @@ impl StoreReader {
             Boundary::Lower => low,
             Boundary::Upper => low.saturating_sub(1).max(min),
         }
+    }
+
+    /// What was found when the store was opened.
+    pub fn recovery(&self) -> &Recovery {
+        &self.recovery
     }
 
     /// The store as it is now.

@@ -174,7 +174,7 @@ impl Reput {
             };
             let mut rest = &bytes[..];
             while !rest.is_empty() {
-                match step(rest, at, false) {
+                match step(rest, at) {
                     Step::Record(record) => {
                         self.dispatch(at, &record);
                         let end = at + u64::from(record.total_size);

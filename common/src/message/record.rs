@@ -28,6 +28,8 @@ pub const QUEUE_OFFSET_AT: usize = 20;
 pub const PHYSICAL_OFFSET_AT: usize = 28;
 /// Position of the sysFlag.
 pub const SYS_FLAG_AT: usize = 36;
+/// Bytes that a disk writes as a whole or not at all.
+pub const BLANK_SECTOR_BYTES: usize = 512;
 const BORN_HOST_AT: usize = 48;
 /// Bytes up to the born host, which all records share.
 const FIXED_BYTES: usize = BORN_HOST_AT;
@@ -44,6 +46,10 @@ pub enum RecordError {
         /// Bytes of the properties string.
         bytes: usize,
     },
+    /// The properties end with a zero byte, or hold so many of them that recovery would take the
+    /// record for one whose sectors a crash has lost.
+    #[error("properties end with a zero byte, or hold {BLANK_SECTOR_BYTES} or more in a row")]
+    BlankProperties,
     /// The topic is empty or does not fit its length field.
     #[error("topic of {bytes} bytes, a record holds 1 to {MAX_V2_TOPIC_BYTES}")]
     TopicLength {
@@ -146,6 +152,9 @@ pub fn encode(parts: &RecordParts<'_>, out: &mut Vec<u8>) -> Result<Encoded, Rec
     if topic.is_empty() || topic.len() > MAX_V2_TOPIC_BYTES {
         return Err(RecordError::TopicLength { bytes: topic.len() });
     }
+    if properties.contains('\0') && looks_blank(properties.as_bytes()) {
+        return Err(RecordError::BlankProperties);
+    }
     let total = encoded_len(parts);
     let Some(total_size) = u32::try_from(total)
         .ok()
@@ -196,6 +205,13 @@ pub fn encode(parts: &RecordParts<'_>, out: &mut Vec<u8>) -> Result<Encoded, Rec
         store_timestamp_at: length_u32(store_timestamp_at),
         sys_flag: flag,
     })
+}
+
+fn looks_blank(properties: &[u8]) -> bool {
+    properties.last() == Some(&0)
+        || properties
+            .split(|byte| *byte != 0)
+            .any(|zeros| zeros.len() >= BLANK_SECTOR_BYTES)
 }
 
 /// CRC-32 of a body as records carry it: without the sign bit, 0 for an empty body.
@@ -337,6 +353,29 @@ impl<'a> RecordView<'a> {
     pub fn body_is_intact(&self) -> bool {
         // The reference checks no empty body, whatever stands in the checksum then.
         self.body.is_empty() || body_crc(self.body) == self.body_crc
+    }
+
+    /// Whether a crash has lost a sector of the record, given its bytes and their position in the
+    /// file. What is lost reads as zeros. In the head that contradicts the lengths, and the body
+    /// has its checksum; this looks at topic and properties, which no checksum covers.
+    pub fn is_torn(&self, bytes: &[u8], at: usize) -> bool {
+        if self.topic.last() == Some(&0) || self.properties.last() == Some(&0) {
+            return true;
+        }
+        let (topic, properties) = (self.topic.len(), self.properties.len());
+        let total = bytes.len();
+        let texts = [
+            (total - properties, total),
+            (total - properties - 2 - topic, total - properties - 2),
+        ];
+        let is_blank = |sector: usize| {
+            let from = (sector * BLANK_SECTOR_BYTES).max(at) - at;
+            let to = ((sector + 1) * BLANK_SECTOR_BYTES - at).min(total);
+            bytes[from..to].iter().all(|byte| *byte == 0)
+        };
+        let held = texts.into_iter().filter(|(from, to)| from < to);
+        held.map(|(from, to)| (at + from) / BLANK_SECTOR_BYTES..=(at + to - 1) / BLANK_SECTOR_BYTES)
+            .any(|mut sectors| sectors.any(is_blank))
     }
 
     /// The topic as text; damaged bytes are replaced.

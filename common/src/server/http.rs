@@ -84,6 +84,12 @@ fn code_of(status: StatusCode) -> String {
     reason.to_ascii_uppercase().replace([' ', '-'], "_")
 }
 
+/// The pages of a server that is starting: it is alive, and `/readyz` says how far it is.
+pub fn starting(progress: impl Fn() -> String + Send + Sync + 'static) -> Router {
+    let readiness = move || Readiness::NotReady(progress());
+    router(Registry::new(), readiness, Router::new())
+}
+
 /// All pages of a server: `/healthz`, `/readyz`, `/metrics` and those of `api`. Every error has the form of [`HttpError`],
 /// whoever made it.
 pub fn router(
@@ -164,6 +170,7 @@ async fn with_json_errors(response: Response) -> Response {
 /// A listener that serves pages.
 #[derive(Debug)]
 pub struct HttpServer {
+    listener: std::net::TcpListener,
     address: SocketAddr,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
@@ -181,10 +188,15 @@ impl HttpServer {
                 format!("cannot listen on {address} for HTTP: {error}"),
             )
         })?;
+        Self::serve(listener.into_std()?, router)
+    }
+
+    fn serve(listener: std::net::TcpListener, router: Router) -> io::Result<Self> {
         let address = listener.local_addr()?;
+        let accepting = TcpListener::from_std(listener.try_clone()?)?;
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
-            let serving = axum::serve(listener, router).with_graceful_shutdown(async {
+            let serving = axum::serve(accepting, router).with_graceful_shutdown(async {
                 // A sender that was dropped means the same as one that sent.
                 let _ = stopped.await;
             });
@@ -193,10 +205,21 @@ impl HttpServer {
             }
         });
         Ok(Self {
+            listener,
             address,
             stop,
             task,
         })
+    }
+
+    /// Serves these pages instead, from now on; requests in flight get the old ones.
+    ///
+    /// # Errors
+    /// The system does not hand out the listener a second time.
+    pub fn show(self, router: Router) -> io::Result<Self> {
+        let next = Self::serve(self.listener, router)?;
+        let _ = self.stop.send(());
+        Ok(next)
     }
 
     /// The address with the port that was chosen.

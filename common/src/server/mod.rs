@@ -10,5 +10,5 @@ mod signals;
 
 pub use cli::{CommonArgs, LogFormat};
 pub use exit::{Failure, exit};
-pub use http::{HttpError, HttpServer, Readiness, router};
+pub use http::{HttpError, HttpServer, Readiness, router, starting};
 pub use signals::Shutdown;

@@ -1,6 +1,7 @@
 //! The log: one tail, one lock.
 
 mod append;
+pub(crate) mod cut;
 mod place;
 mod prepare;
 pub(crate) mod recover;

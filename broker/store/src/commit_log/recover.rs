@@ -3,7 +3,11 @@
 use common::message::record::{BLANK_MAGIC, RecordView};
 
 use super::segments::{Segment, Segments};
+use crate::config::StoreConfig;
 use crate::error::StoreError;
+
+/// Bytes checked before progress is told again.
+const PROGRESS_BYTES: u64 = 16 << 20;
 
 /// What the bytes at a position of the log are.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,7 +23,7 @@ pub(crate) enum Step<'a> {
 /// Judges the bytes at `offset` of the log, given up to the end of their segment. A record counts
 /// only if it says itself that it belongs there: what an earlier life of the log left behind does
 /// not come back.
-pub(crate) fn step(bytes: &[u8], offset: u64, check_crc: bool) -> Step<'_> {
+pub(crate) fn step(bytes: &[u8], offset: u64) -> Step<'_> {
     let Some(magic) = bytes.get(4..8) else {
         return Step::End;
     };
@@ -27,23 +31,23 @@ pub(crate) fn step(bytes: &[u8], offset: u64, check_crc: bool) -> Step<'_> {
         return Step::Blank;
     }
     match RecordView::parse(bytes) {
-        Ok(record) if u64::try_from(record.physical_offset) == Ok(offset) => {
-            if check_crc && !is_intact(&record) {
-                Step::End
-            } else {
-                Step::Record(record)
-            }
-        }
+        Ok(record) if u64::try_from(record.physical_offset) == Ok(offset) => Step::Record(record),
         _ => Step::End,
     }
 }
 
-/// The checksum covers the body only. A crash that kept the beginning of a record and lost its
-/// end leaves zeros there, which neither a topic nor properties end with.
-fn is_intact(record: &RecordView<'_>) -> bool {
-    record.topic.last() != Some(&0)
-        && record.properties.last() != Some(&0)
-        && record.body_is_intact()
+/// As [`step`], for bytes a crash may have left, which begin `at` in their file: a record of which
+/// anything is lost ends the log.
+fn step_after_crash(bytes: &[u8], offset: u64, at: u64, check_crc: bool) -> Step<'_> {
+    let found = step(bytes, offset);
+    let (Step::Record(record), Ok(at)) = (&found, usize::try_from(at)) else {
+        return found;
+    };
+    let whole = &bytes[..usize::try_from(record.total_size).unwrap_or(0)];
+    if record.is_torn(whole, at) || (check_crc && !record.body_is_intact()) {
+        return Step::End;
+    }
+    found
 }
 
 /// The valid part of the log, as far as it was looked at.
@@ -61,15 +65,20 @@ pub(crate) fn walk(
     segments: &Segments,
     start: u64,
     wanted: u64,
-    check_crc: bool,
+    config: &StoreConfig,
 ) -> Result<Found, StoreError> {
     let (mut at, mut hit) = (start, start == wanted);
+    let total = segments
+        .all()
+        .last()
+        .map_or(0, |last| last.base + segments.bytes - start);
+    let mut told = start;
     'segments: while let Some(segment) = segments.holding(at) {
-        tracing::info!(at, "recovering the CommitLog");
+        tracing::info!(at, "checking the CommitLog");
         let bytes = rest_of(segments, &segment, at)?;
         let mut rest = &bytes[..];
         loop {
-            match step(rest, at, check_crc) {
+            match step_after_crash(rest, at, at - segment.base, config.check_crc) {
                 Step::Record(record) => {
                     rest = &rest[usize::try_from(record.total_size).unwrap_or(0)..];
                     at += u64::from(record.total_size);
@@ -78,6 +87,10 @@ pub(crate) fn walk(
                 Step::End => break 'segments,
             }
             hit |= at == wanted;
+            if at - told >= PROGRESS_BYTES {
+                told = at;
+                config.progress.advance(at - start, total);
+            }
             if at == segment.base + segments.bytes {
                 break;
             }
@@ -94,7 +107,7 @@ pub(crate) fn start_segment(
 ) -> Result<u64, StoreError> {
     for segment in segments.all().iter().rev() {
         let bytes = rest_of(segments, segment, segment.base)?;
-        if let Step::Record(first) = step(&bytes, segment.base, false)
+        if let Step::Record(first) = step(&bytes, segment.base)
             && first.store_timestamp != 0
             && fits(segment.base, first.store_timestamp)
         {

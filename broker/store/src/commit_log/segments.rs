@@ -24,8 +24,8 @@ pub(crate) struct Segment {
 pub(crate) struct Segments {
     /// Bytes of each of them.
     pub(crate) bytes: u64,
-    directory: PathBuf,
-    files: Arc<dyn Files>,
+    pub(super) directory: PathBuf,
+    pub(super) files: Arc<dyn Files>,
     list: RwLock<Vec<Arc<Segment>>>,
 }
 
@@ -130,21 +130,17 @@ impl Segments {
         list.push(segment);
     }
 
-    /// Deletes the segments from `base` on.
-    pub(crate) fn remove_from(&self, base: u64) -> Result<(), StoreError> {
-        let removed: Vec<_> = {
-            let mut list = self.list.write();
-            let keep = list
-                .iter()
-                .take_while(|segment| segment.base < base)
-                .count();
-            list.drain(keep..).collect()
-        };
-        // Newest first: a crash in between leaves no hole.
-        removed
+    /// Takes the segments from `base` on off the list; their files stay. Newest first: whoever
+    /// does away with them in this order leaves no hole if a crash comes in between.
+    pub(crate) fn take_from(&self, base: u64) -> Vec<Arc<Segment>> {
+        let mut list = self.list.write();
+        let keep = list
             .iter()
-            .rev()
-            .try_for_each(|segment| self.discard(segment))
+            .take_while(|segment| segment.base < base)
+            .count();
+        let mut taken: Vec<_> = list.drain(keep..).collect();
+        taken.reverse();
+        taken
     }
 
     /// Deletes a segment that is not in the list.

@@ -2,12 +2,13 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use rustix::fs::{FallocateFlags, FlockOperation};
+use rustix::fs::{FallocateFlags, FlockOperation, SeekFrom};
 
 use super::{Files, StoreFile};
 use crate::mapped_file::ReadMap;
@@ -94,6 +95,12 @@ impl Files for DiskFiles {
     fn delete(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)?;
         sync_parent(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)?;
+        sync_parent(to)?;
+        sync_parent(from)
     }
 
     fn delete_all(&self, directory: &Path) -> io::Result<()> {
@@ -196,6 +203,22 @@ impl StoreFile for DiskFile {
         match from.checked_add(bytes).filter(|end| *end <= map.len()) {
             Some(end) => Ok(map.slice(from..end)),
             None => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
+    fn data_after(&self, from: u64) -> io::Result<Option<Range<u64>>> {
+        let end = self.file.metadata()?.len();
+        if from >= end {
+            return Ok(None);
+        }
+        match rustix::fs::seek(&self.file, SeekFrom::Data(from)) {
+            Err(rustix::io::Errno::NXIO) => Ok(None),
+            // A file system that does not know its holes.
+            Err(rustix::io::Errno::INVAL) => Ok(Some(from..end)),
+            Err(errno) => Err(errno.into()),
+            Ok(data) => Ok(Some(
+                data..rustix::fs::seek(&self.file, SeekFrom::Hole(data))?,
+            )),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -182,6 +183,13 @@ impl Files for MemFiles {
         }
     }
 
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut files = self.files.lock();
+        let file = files.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        files.insert(to.to_owned(), file);
+        Ok(())
+    }
+
     fn delete_all(&self, directory: &Path) -> io::Result<()> {
         self.remove_below(directory);
         Ok(())
@@ -229,6 +237,11 @@ impl StoreFile for MemFile {
         let mut copy = vec![0; bytes];
         self.read_at(&mut copy, offset)?;
         Ok(copy.into())
+    }
+
+    fn data_after(&self, from: u64) -> io::Result<Option<Range<u64>>> {
+        let end = self.content.lock().now.len() as u64;
+        Ok((from < end).then_some(from..end))
     }
 
     fn zero(&self, from: u64, to: u64, _reserved: bool) -> io::Result<()> {

@@ -150,6 +150,79 @@ fn damaged_record_ends_the_log_before_it() {
 }
 
 #[test]
+fn what_follows_damage_is_kept_aside() {
+    let bench = Bench::new();
+    let sent = filled(&bench);
+    let files = bench.kill();
+    let at = sent[5].2.physical_offset.0;
+    let position = usize::try_from(at).unwrap();
+    files.overwrite(segment_path(0), position + 100, b"!");
+    let first = files.bytes(segment_path(0)).unwrap()[position..].to_vec();
+    let second = files.bytes(segment_path(SEGMENT_BYTES)).unwrap();
+    // The last record has no properties: its last two bytes are zeros.
+    let end = sent[29].2.end() - 2;
+    // Recovery may be killed and done again without keeping anything twice.
+    let (again, paths) = {
+        let bench = Bench::open(files.after_kill());
+        let cut = bench.reader.recovery().cut.clone().unwrap();
+        assert_eq!((cut.at, cut.bytes), (at, end - at));
+        assert_eq!(cut.kept_in, Path::new("/s/commitlog/cut"));
+        (bench.kill(), files.paths())
+    };
+    let kept = |files: &MemFiles, base: u64| files.bytes(format!("/s/commitlog/cut/{base:020}-1"));
+    let copy = kept(&again, at).unwrap();
+    assert_eq!(copy[..], first[..copy.len()]);
+    assert!(first[copy.len()..].iter().all(|byte| *byte == 0));
+    assert_eq!(kept(&again, SEGMENT_BYTES), Some(second));
+    assert!(
+        paths
+            .iter()
+            .all(|path| !path.starts_with("/s/commitlog/cut"))
+    );
+    for path in again.paths() {
+        if path.starts_with("/s/commitlog/cut") {
+            files
+                .create(&path, again.bytes(&path).unwrap().len() as u64, false)
+                .unwrap();
+            files.overwrite(&path, 0, &again.bytes(&path).unwrap());
+        }
+    }
+    files.remove_below(segment_path(2 * SEGMENT_BYTES));
+    let bench = Bench::open(files);
+    let kept = bench.files.paths();
+    let kept = kept
+        .iter()
+        .filter(|path| path.starts_with("/s/commitlog/cut"));
+    let names: Vec<_> = kept
+        .map(|path| path.file_name().unwrap().to_str().unwrap())
+        .collect();
+    assert_eq!(
+        names
+            .iter()
+            .filter(|name| name.starts_with(&format!("{at:020}")))
+            .count(),
+        1
+    );
+    check(&bench, &sent, at);
+}
+
+#[test]
+fn nothing_is_cut_where_nothing_is_lost() {
+    for clean in [true, false] {
+        let bench = Bench::new();
+        filled(&bench);
+        let files = if clean {
+            bench.shutdown()
+        } else {
+            bench.kill()
+        };
+        let bench = Bench::open(files);
+        assert_eq!(bench.reader.recovery().clean, clean);
+        assert_eq!(bench.reader.recovery().cut, None);
+    }
+}
+
+#[test]
 fn lost_queues_are_rebuilt() {
     let bench = Bench::new();
     let sent = filled(&bench);

@@ -184,6 +184,18 @@ fn what_does_not_fit_is_an_error_with_its_size() {
 }
 
 #[test]
+fn properties_that_look_like_lost_sectors_are_refused() {
+    let check = |properties: &str, refused| {
+        let encoded = encode(&parts("T", b"", properties), &mut Vec::new());
+        assert_eq!(encoded.err() == Some(RecordError::BlankProperties), refused);
+    };
+    check("k\u{1}v\0", true);
+    check("k\u{1}\0v\u{2}", false);
+    check(&format!("k\u{1}{}v\u{2}", "\0".repeat(511)), false);
+    check(&format!("k\u{1}{}v\u{2}", "\0".repeat(512)), true);
+}
+
+#[test]
 fn smallest_record_has_91_bytes_and_a_topic() {
     let mut out = Vec::new();
     encode(&parts("T", b"", ""), &mut out).unwrap();
@@ -246,6 +258,30 @@ proptest! {
         for len in 0..bytes.len() {
             prop_assert!(RecordView::parse(&bytes[..len]).is_err());
         }
+    }
+
+    /// Whichever sectors a crash loses, the rest is not taken for the record, unless nothing but
+    /// zeros was lost.
+    #[test]
+    fn lost_sectors_are_noticed(
+        at in 0_usize..2048,
+        topic_len in 1_usize..200,
+        body in proptest::collection::vec(prop_oneof![Just(0_u8), any::<u8>()], 0..1200),
+        properties in "([a-z\\x00]{1,40}\u{1}[a-z\\x00]{1,300}\u{2}){0,6}",
+        lost in any::<u16>(),
+    ) {
+        let mut whole = Vec::new();
+        encode(&parts(&"t".repeat(topic_len), &body, &properties), &mut whole).unwrap();
+        let mut left = whole.clone();
+        for (n, byte) in left.iter_mut().enumerate() {
+            let sector = (at + n) / BLANK_SECTOR_BYTES - at / BLANK_SECTOR_BYTES;
+            if lost >> sector & 1 == 1 {
+                *byte = 0;
+            }
+        }
+        let taken = RecordView::parse(&left)
+            .is_ok_and(|view| !view.is_torn(&left, at) && view.body_is_intact());
+        prop_assert_eq!(taken, left == whole);
     }
 
     #[test]

@@ -48,6 +48,21 @@ async fn health_and_readiness_follow_the_server() {
 }
 
 #[tokio::test]
+async fn pages_of_a_start_give_way_to_those_of_the_server() {
+    let server = serve(starting(|| "checking the CommitLog: 43 %".into())).await;
+    check(&server, "GET", "/healthz", 200, r#"{"status":"alive"}"#).await;
+    let why = r#"{"code":"NOT_READY","message":"checking the CommitLog: 43 %"}"#;
+    check(&server, "GET", "/readyz", 503, why).await;
+    let address = server.local_addr();
+    let server = server
+        .show(router(Registry::new(), || Readiness::Ready, Router::new()))
+        .unwrap();
+    assert_eq!(server.local_addr(), address);
+    check(&server, "GET", "/readyz", 200, r#"{"status":"ready"}"#).await;
+    server.shutdown().await;
+}
+
+#[tokio::test]
 async fn metrics_are_prometheus_text() {
     let registry = Registry::new();
     let counter = IntCounter::new("rocketmq_messages_in_total", "Messages stored.").unwrap();
