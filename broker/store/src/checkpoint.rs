@@ -121,7 +121,7 @@ impl Checkpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::files::memory::MemFiles;
+    use crate::sim::SimFiles;
 
     const WRITTEN: Checkpoint = Checkpoint {
         physic_timestamp: 0x11,
@@ -130,15 +130,15 @@ mod tests {
         indexed: Some(0x44),
     };
 
-    fn written() -> Arc<MemFiles> {
-        let files = MemFiles::new();
+    fn written() -> Arc<SimFiles> {
+        let files = SimFiles::new();
         let (file, before) = CheckpointFile::open(&*files, Path::new("/c")).unwrap();
         assert_eq!(before, Checkpoint::default());
         file.write(&WRITTEN).unwrap();
         files
     }
 
-    fn read(files: &MemFiles) -> Checkpoint {
+    fn read(files: &SimFiles) -> Checkpoint {
         CheckpointFile::open(files, Path::new("/c")).unwrap().1
     }
 

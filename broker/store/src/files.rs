@@ -9,8 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 mod disk;
-#[cfg(test)]
-pub(crate) mod memory;
+#[cfg(any(test, feature = "sim"))]
+pub(crate) mod sim;
 
 pub use disk::DiskFiles;
 

@@ -231,6 +231,14 @@ impl IndexFlush {
         self.sync(&mut self.progress.lock())
     }
 
+    /// Hands all units there are to the file system.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn write_out_now(&self) -> Result<(), StoreError> {
+        self.reput.follow(|| self.flush.visible_limit(), None);
+        let _progress = self.progress.lock();
+        self.queues.write_out()
+    }
+
     /// Deletes the files of a topic's queues, which the table has forgotten.
     pub(crate) fn delete_files(&self, topic: &str) -> Result<(), StoreError> {
         // While this is held nobody writes a queue, which would make its directory again.

@@ -19,6 +19,8 @@ mod mapped_file;
 mod open;
 mod read;
 mod reput;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 #[cfg(test)]
 mod tests;
 mod write;

@@ -35,6 +35,18 @@ pub fn open(
     clock: Arc<dyn Clock>,
     arrivals: Arc<dyn Arrivals>,
 ) -> Result<(StoreWriter, StoreReader, StoreTasks), StoreError> {
+    let (writer, reader, mut tasks) = open_stepped(config, files, clock, arrivals)?;
+    tasks.threads = start_threads(&tasks)?;
+    Ok((writer, reader, tasks))
+}
+
+/// As [`open()`], but without the threads: their work is done where somebody asks for it.
+pub(crate) fn open_stepped(
+    config: StoreConfig,
+    files: Arc<dyn Files>,
+    clock: Arc<dyn Clock>,
+    arrivals: Arc<dyn Arrivals>,
+) -> Result<(StoreWriter, StoreReader, StoreTasks), StoreError> {
     config.check()?;
     let root = config.root.clone();
     files
@@ -96,7 +108,6 @@ pub fn open(
     ));
     // What the checkpoint says may be more than the log has now.
     index.sync_now()?;
-    let threads = start_threads(&log, &flush, &index)?;
     let writer = StoreWriter {
         log: Arc::clone(&log),
         queues: Arc::clone(&queues),
@@ -120,7 +131,7 @@ pub fn open(
             log,
             flush,
             index,
-            threads,
+            threads: Vec::new(),
             files,
             abort,
             lock,
@@ -302,13 +313,10 @@ fn make_end_safe(segments: &Segments, from: u64, end: u64) -> Result<Option<Cut>
     Ok(found)
 }
 
-fn start_threads(
-    log: &Arc<CommitLog>,
-    flush: &Arc<Flush>,
-    index: &Arc<IndexFlush>,
-) -> Result<Vec<JoinHandle<()>>, StoreError> {
+fn start_threads(tasks: &StoreTasks) -> Result<Vec<JoinHandle<()>>, StoreError> {
+    let log = &tasks.log;
     let (prepare, segments) = (Arc::clone(&log.prepare), Arc::clone(&log.segments));
-    let (flush, index) = (Arc::clone(flush), Arc::clone(index));
+    let (flush, index) = (Arc::clone(&tasks.flush), Arc::clone(&tasks.index));
     Ok(vec![
         spawn_critical("store-prepare", move || prepare.run(&segments))?,
         spawn_critical("store-flush", move || flush.run())?,
@@ -342,9 +350,9 @@ fn spawn_critical(
 
 /// The store's threads; whoever holds them can end them. Dropping it leaves them running.
 pub struct StoreTasks {
-    log: Arc<CommitLog>,
-    flush: Arc<Flush>,
-    index: Arc<IndexFlush>,
+    pub(crate) log: Arc<CommitLog>,
+    pub(crate) flush: Arc<Flush>,
+    pub(crate) index: Arc<IndexFlush>,
     threads: Vec<JoinHandle<()>>,
     files: Arc<dyn Files>,
     abort: PathBuf,

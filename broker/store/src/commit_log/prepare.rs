@@ -52,22 +52,35 @@ impl Prepare {
     pub(crate) fn run(&self, segments: &Segments) {
         let mut state = self.state.lock();
         while !state.stop {
-            let Some(base) = state.wanted.take() else {
+            if !self.make_wanted(&mut state, segments) {
                 self.changed.wait(&mut state);
-                continue;
-            };
-            state.busy = true;
-            let made = MutexGuard::unlocked(&mut state, || segments.create(base));
-            state.busy = false;
-            match made {
-                Ok(segment) => state.ready = Some(segment),
-                Err(error) => {
-                    state.failed = Some(base);
-                    tracing::warn!(%error, "the next CommitLog file cannot be reserved ahead");
-                }
             }
-            self.changed.notify_all();
         }
+    }
+
+    /// One turn of the helper.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn run_once(&self, segments: &Segments) {
+        self.make_wanted(&mut self.state.lock(), segments);
+    }
+
+    /// False when no segment is wanted.
+    fn make_wanted(&self, state: &mut MutexGuard<'_, State>, segments: &Segments) -> bool {
+        let Some(base) = state.wanted.take() else {
+            return false;
+        };
+        state.busy = true;
+        let made = MutexGuard::unlocked(state, || segments.create(base));
+        state.busy = false;
+        match made {
+            Ok(segment) => state.ready = Some(segment),
+            Err(error) => {
+                state.failed = Some(base);
+                tracing::warn!(%error, "the next CommitLog file cannot be reserved ahead");
+            }
+        }
+        self.changed.notify_all();
+        true
     }
 
     /// Ends the helper's loop; a segment nobody took is deleted.

@@ -167,10 +167,11 @@ impl Segments {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::files::memory::MemFiles;
+    use crate::sim::SimFiles;
 
     fn open(names: &[(&str, u64)]) -> Result<Segments, StoreError> {
-        let files = MemFiles::new();
+        let files = SimFiles::new();
+        files.create_directories(Path::new("/log")).unwrap();
         for (name, bytes) in names {
             files
                 .create(&Path::new("/log").join(name), *bytes, false)

@@ -150,10 +150,13 @@ impl Queue {
     pub(crate) fn push(&self, offset: u64, unit: Unit) -> bool {
         let mut tail = self.tail.lock();
         let end = tail.end();
-        if offset < end {
+        // A crash may have left a queue's second file and lost its first: a queue without messages
+        // begins where its first one says.
+        let empty = tail.units.is_empty() && self.min_offset() == end;
+        if offset < end && !empty {
             return false;
         }
-        if end == 0 {
+        if end == 0 || offset < end {
             (tail.first, tail.filed) = (offset, offset);
             self.min.store(offset, Ordering::Release);
         } else if offset - end > MAX_HOLE_UNITS {

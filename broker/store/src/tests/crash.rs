@@ -169,7 +169,7 @@ fn what_follows_damage_is_kept_aside() {
         assert_eq!(cut.kept_in, Path::new("/s/commitlog/cut"));
         (bench.kill(), files.paths())
     };
-    let kept = |files: &MemFiles, base: u64| files.bytes(format!("/s/commitlog/cut/{base:020}-1"));
+    let kept = |files: &SimFiles, base: u64| files.bytes(format!("/s/commitlog/cut/{base:020}-1"));
     let copy = kept(&again, at).unwrap();
     assert_eq!(copy[..], first[..copy.len()]);
     assert!(first[copy.len()..].iter().all(|byte| *byte == 0));
@@ -179,8 +179,10 @@ fn what_follows_damage_is_kept_aside() {
             .iter()
             .all(|path| !path.starts_with("/s/commitlog/cut"))
     );
+    let cut = Path::new("/s/commitlog/cut");
+    files.create_directories(cut).unwrap();
     for path in again.paths() {
-        if path.starts_with("/s/commitlog/cut") {
+        if path.starts_with(cut) {
             files
                 .create(&path, again.bytes(&path).unwrap().len() as u64, false)
                 .unwrap();
@@ -296,7 +298,7 @@ fn queue_that_began_later_starts_at_its_first_message() {
         consume_queue_file_bytes: 160,
         ..config(FlushMode::Async)
     };
-    let bench = Bench::with(MemFiles::new(), config());
+    let bench = Bench::with(SimFiles::new(), config());
     let sent = filled(&bench);
     let files = bench.shutdown();
     files.remove_below("/s/consumequeue");
@@ -341,7 +343,7 @@ fn abort_file_is_there_while_the_store_is_open() {
 fn broken_disk_keeps_the_abort_file() {
     let bench = Bench::new();
     bench.send("T", 0, "x").unwrap();
-    bench.files.broken_disk.store(true, Ordering::SeqCst);
+    bench.files.set_syncs_fail(true);
     let files = bench.files.clone();
     bench.tasks.shutdown().unwrap_err();
     assert!(files.bytes("/s/abort").is_some());

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use common::clock::{ManualClock, Millis};
@@ -11,7 +10,7 @@ use common::message::record::RecordView;
 use common::message::{RecordParts, sys_flag, tags_code};
 use parking_lot::Mutex;
 
-use crate::files::memory::MemFiles;
+use crate::sim::SimFiles;
 use crate::*;
 
 mod crash;
@@ -24,7 +23,7 @@ pub(crate) const SEGMENT_BYTES: u64 = 4096;
 
 /// One store on its files.
 pub(crate) struct Bench {
-    pub(crate) files: Arc<MemFiles>,
+    pub(crate) files: Arc<SimFiles>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) arrivals: Arc<Seen>,
     pub(crate) writer: StoreWriter,
@@ -56,11 +55,11 @@ pub(crate) fn config(mode: FlushMode) -> StoreConfig {
 }
 
 impl Bench {
-    pub(crate) fn open(files: Arc<MemFiles>) -> Self {
+    pub(crate) fn open(files: Arc<SimFiles>) -> Self {
         Self::with(files, config(FlushMode::Async))
     }
 
-    pub(crate) fn with(files: Arc<MemFiles>, config: StoreConfig) -> Self {
+    pub(crate) fn with(files: Arc<SimFiles>, config: StoreConfig) -> Self {
         let clock = Arc::new(ManualClock::new(Millis(1_000_000)));
         let arrivals = Arc::new(Seen::default());
         let (writer, reader, tasks) =
@@ -76,7 +75,7 @@ impl Bench {
     }
 
     pub(crate) fn new() -> Self {
-        Self::open(MemFiles::new())
+        Self::open(SimFiles::new())
     }
 
     /// Sends one message; its body is `body`.
@@ -131,11 +130,11 @@ impl Bench {
     }
 
     /// Ends the process's work on its files, as `kill -9` does.
-    pub(crate) fn kill(self) -> Arc<MemFiles> {
+    pub(crate) fn kill(self) -> Arc<SimFiles> {
         self.files.after_kill()
     }
 
-    pub(crate) fn shutdown(self) -> Arc<MemFiles> {
+    pub(crate) fn shutdown(self) -> Arc<SimFiles> {
         self.tasks.shutdown().unwrap();
         self.files
     }

@@ -154,9 +154,9 @@ fn halves_and_rollbacks_take_no_place_in_their_queue() {
 
 #[test]
 fn full_disk_is_an_answer_and_passes() {
-    let files = MemFiles::new();
+    let files = SimFiles::new();
     // One segment and the small files.
-    files.room.store(SEGMENT_BYTES + 100, Ordering::SeqCst);
+    files.set_room(SEGMENT_BYTES + 2048);
     let bench = Bench::open(files.clone());
     let body = "x".repeat(1500);
     bench.send("T", 0, &body).unwrap();
@@ -178,7 +178,7 @@ fn full_disk_is_an_answer_and_passes() {
     ));
     assert_eq!(bench.bodies("T", 0).len(), 2);
 
-    files.room.store(u64::MAX, Ordering::SeqCst);
+    files.set_room(u64::MAX);
     bench.clock.advance(Duration::from_secs(1));
     assert_eq!(bench.send("T", 0, &body).unwrap().queue_offset.0, 2);
     assert!(bench.reader.status().refusal.is_none());
@@ -187,9 +187,9 @@ fn full_disk_is_an_answer_and_passes() {
 
 #[test]
 fn what_was_stored_before_an_error_is_told() {
-    let files = MemFiles::new();
+    let files = SimFiles::new();
     // One segment and the small files.
-    files.room.store(SEGMENT_BYTES + 100, Ordering::SeqCst);
+    files.set_room(SEGMENT_BYTES + 2048);
     let bench = Bench::open(files);
     let queue = bench.writer.queue("T", 0);
     let body = "x".repeat(1500);
@@ -224,7 +224,7 @@ fn arrivals_are_reported_for_watched_queues_only() {
 
 #[test]
 fn synchronous_messages_are_visible_once_flushed() {
-    let bench = Bench::with(MemFiles::new(), config(FlushMode::Sync));
+    let bench = Bench::with(SimFiles::new(), config(FlushMode::Sync));
     let mut flushed = bench.writer.flushed();
     let sent = bench.send("T", 0, "x").unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -243,12 +243,12 @@ fn synchronous_messages_are_visible_once_flushed() {
 
 #[test]
 fn failed_sync_fences_the_log_and_is_not_tried_again() {
-    let bench = Bench::with(MemFiles::new(), config(FlushMode::Async));
+    let bench = Bench::with(SimFiles::new(), config(FlushMode::Async));
     bench.send("T", 0, "before").unwrap();
     let mut flushed = bench.writer.flushed();
-    bench.files.broken_disk.store(true, Ordering::SeqCst);
+    bench.files.set_syncs_fail(true);
     bench.writer.flush().unwrap_err();
-    bench.files.broken_disk.store(false, Ordering::SeqCst);
+    bench.files.set_syncs_fail(false);
 
     assert!(matches!(
         bench.writer.flush(),
@@ -308,7 +308,7 @@ fn deleted_topic_begins_again() {
 #[test]
 fn concurrent_producers_keep_the_order_of_their_queue() {
     let bench = Bench::with(
-        MemFiles::new(),
+        SimFiles::new(),
         StoreConfig {
             segment_bytes: 1 << 16,
             ..config(FlushMode::Async)

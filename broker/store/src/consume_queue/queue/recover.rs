@@ -83,8 +83,10 @@ impl Queue {
         let mut listed = files
             .list(directory)
             .map_err(StoreError::io("list", directory))?;
-        // A crash between creating and sizing a file leaves an empty one at the end.
-        while let Some((name, _)) = listed.pop_if(|(_, bytes)| *bytes == 0) {
+        // A crash leaves empty what was created but not synced. Files behind such a one are no older;
+        // recovery makes their units again.
+        let empty = listed.iter().position(|(_, bytes)| *bytes == 0);
+        for (name, _) in listed.drain(empty.unwrap_or(listed.len())..).rev() {
             let path = directory.join(name);
             files
                 .delete(&path)
