@@ -9,6 +9,7 @@ use axum::extract::State;
 use common::config::ConfigValue;
 use common::wire::CURRENT_VERSION_DESC;
 use serde::Serialize;
+use std::path::PathBuf;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -47,8 +48,19 @@ struct CommitLog {
     flushed_offset: u64,
     dispatched_offset: u64,
     disk_used_ratio: f64,
+    /// What the last recovery has cut off and kept aside.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cut_by_recovery: Option<CutByRecovery>,
     #[serde(skip_serializing_if = "Option::is_none")]
     earliest_store_timestamp: Option<i64>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CutByRecovery {
+    offset: u64,
+    bytes: u64,
+    kept_in: PathBuf,
 }
 
 #[derive(Serialize)]
@@ -111,6 +123,16 @@ pub(super) async fn show(State(pages): State<Pages>) -> Json<Status> {
             flushed_offset: store.flushed,
             dispatched_offset: store.dispatched,
             disk_used_ratio: Disk::of(&log).used_ratio(),
+            cut_by_recovery: parts
+                .reader
+                .recovery()
+                .cut
+                .as_ref()
+                .map(|cut| CutByRecovery {
+                    offset: cut.at,
+                    bytes: cut.bytes,
+                    kept_in: cut.kept_in.clone(),
+                }),
             earliest_store_timestamp: parts.reader.earliest_store_time_of_all(),
         },
         messages: Messages {

@@ -27,6 +27,7 @@ pub(crate) struct Flush {
     reput: Arc<Reput>,
     mode: FlushMode,
     interval: Duration,
+    clock: Arc<dyn Clock>,
     /// Everything below is on disk. Gone when a sync has failed: it will not move again.
     flushed: Mutex<Option<watch::Sender<u64>>>,
     receiver: watch::Receiver<u64>,
@@ -50,6 +51,7 @@ impl Flush {
         config: &StoreConfig,
         log: Arc<CommitLog>,
         reput: Arc<Reput>,
+        clock: Arc<dyn Clock>,
         flushed: u64,
     ) -> Self {
         let (sender, receiver) = watch::channel(flushed);
@@ -58,6 +60,7 @@ impl Flush {
             reput,
             mode: config.flush_mode,
             interval: config.flush_interval,
+            clock,
             flushed: Mutex::new(Some(sender)),
             receiver,
             durable: AtomicU64::new(flushed),
@@ -89,14 +92,19 @@ impl Flush {
         }
     }
 
-    /// The flush thread: without a pause while something waits, else once per interval.
+    /// The flush thread: without a pause while something waits, else once per interval. Intervals
+    /// are counted from the start of one sync to that of the next: what a crash can take is as old
+    /// as an interval and the sync after it, however long the disk takes.
     pub(crate) fn run(&self) {
         let mut asked = self.asked.lock();
+        let mut next = self.clock.monotonic() + self.interval;
         while !asked.stop {
             if !asked.flush {
-                self.wake.wait_for(&mut asked, self.interval);
+                let pause = next.saturating_sub(self.clock.monotonic());
+                self.wake.wait_for(&mut asked, pause);
             }
             asked.flush = false;
+            next = self.clock.monotonic() + self.interval;
             // A failure has fenced the log and is told to everybody who appends or waits.
             let _ = MutexGuard::unlocked(&mut asked, || self.flush());
         }

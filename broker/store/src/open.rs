@@ -93,6 +93,7 @@ pub(crate) fn open_stepped(
         &config,
         Arc::clone(&log),
         Arc::clone(&reput),
+        Arc::clone(&clock),
         end,
     ));
     let index = Arc::new(IndexFlush::new(

@@ -189,7 +189,6 @@ fn what_follows_damage_is_kept_aside() {
             files.overwrite(&path, 0, &again.bytes(&path).unwrap());
         }
     }
-    files.remove_below(segment_path(2 * SEGMENT_BYTES));
     let bench = Bench::open(files);
     let kept = bench.files.paths();
     let kept = kept
