@@ -1,5 +1,6 @@
 //! Java, Go and Rust clients against one name server and one broker; see `../README.md`.
 
+mod cross_store;
 mod crosstalk;
 mod every_way;
 mod kill;

@@ -1,5 +1,6 @@
 package interop;
 
+import java.nio.file.Path;
 import java.util.HashMap;
 import java.util.Map;
 
@@ -12,7 +13,11 @@ public final class Interop {
 
     public static void main(String[] args) throws Exception {
         if (args.length == 0) {
-            throw new IllegalArgumentException("expected: send|receive key=value ...");
+            throw new IllegalArgumentException("expected: send|receive key=value ..., or broker|namesrv FOLDER");
+        }
+        if (args[0].equals("broker") || args[0].equals("namesrv")) {
+            Server.run(args[0], Path.of(args[1]));
+            return;
         }
         Map<String, String> options = new HashMap<>();
         for (int i = 1; i < args.length; i++) {

@@ -1,0 +1,119 @@
+//! One store directory, served in turn by Apache RocketMQ and by Arugula.
+//!
+//! Whatever one of them leaves, in order or killed, the other one serves as it was: every record
+//! byte for byte under the same offset, every consumer offset, every table; and goes on writing.
+
+mod model;
+mod site;
+mod turn;
+mod wire;
+
+use anyhow::{Context, Result};
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
+use tests::Language;
+
+use crate::available;
+use model::Model;
+use site::{End, Maker, Site};
+use turn::Turn;
+
+/// The seed of a run: `ARUGULA_CROSS_SEED`, or a new one each time.
+fn seed() -> u64 {
+    let given = std::env::var("ARUGULA_CROSS_SEED").ok();
+    given
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or_else(|| rand::rng().random())
+}
+
+/// How often the store goes to the reference and back; `ARUGULA_CROSS_ROUNDS` makes it longer.
+fn rounds(otherwise: usize) -> usize {
+    let given = std::env::var("ARUGULA_CROSS_ROUNDS").ok();
+    given
+        .and_then(|rounds| rounds.parse().ok())
+        .unwrap_or(otherwise)
+}
+
+/// A round's two ends. Four rounds in a row have all four.
+fn ends(rounds: usize, rng: &mut StdRng) -> Vec<(End, End)> {
+    let mut ends = Vec::new();
+    while ends.len() < rounds {
+        let mut four = [
+            (End::Clean, End::Clean),
+            (End::Clean, End::Kill),
+            (End::Kill, End::Clean),
+            (End::Kill, End::Kill),
+        ];
+        four.shuffle(rng);
+        ends.extend(four);
+    }
+    ends.truncate(rounds);
+    ends
+}
+
+/// A store that is handed back and forth.
+struct Relay {
+    site: Site,
+    model: Model,
+    rng: StdRng,
+    turns: usize,
+}
+
+impl Relay {
+    fn turn(&mut self, maker: Maker, end: End) -> Result<()> {
+        let mut connection = self.site.start(maker)?;
+        self.model.verify(&mut connection, maker, &mut self.rng)?;
+        let mut turn = Turn {
+            number: self.turns,
+            connection: &mut connection,
+            model: &mut self.model,
+            rng: &mut self.rng,
+        };
+        turn.run()?;
+        let in_flight = match end {
+            End::Clean => Vec::new(),
+            End::Kill => turn.burst()?,
+        };
+        self.site.end(end)?;
+        self.model.turn_ended(end, in_flight);
+        self.turns += 1;
+        Ok(())
+    }
+}
+
+fn relay(settings: &[(&str, &str)], play: impl FnOnce(&mut Relay) -> Result<()>) -> Result<()> {
+    if !available(Language::Java)? {
+        return Ok(());
+    }
+    let seed = seed();
+    eprintln!("ARUGULA_CROSS_SEED={seed}");
+    let mut relay = Relay {
+        site: Site::new(settings)?,
+        model: Model::default(),
+        rng: StdRng::seed_from_u64(seed),
+        turns: 0,
+    };
+    relay.site.seed_group(&turn::long_group())?;
+    play(&mut relay).or_else(|error| {
+        let turn = relay.turns;
+        let kept = relay.site.keep();
+        Err(error).with_context(|| {
+            format!(
+                "turn {turn}, ARUGULA_CROSS_SEED={seed}, everything is in {}",
+                kept.display()
+            )
+        })
+    })
+}
+
+#[test]
+fn a_store_goes_to_the_reference_and_back() -> Result<()> {
+    relay(&[], |relay| {
+        for (apache, arugula) in ends(rounds(4), &mut relay.rng) {
+            relay.turn(Maker::Apache, apache)?;
+            relay.turn(Maker::Arugula, arugula)?;
+        }
+        Ok(())
+    })
+}
