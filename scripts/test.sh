@@ -24,6 +24,8 @@ install_all() {
     need mvn maven
     need go golang-go
     need mount mount
+    need mkfs.ext4 e2fsprogs
+    need fsfreeze util-linux
     # --clear mends what an interrupted run left.
     if ! "$venv/bin/python" -c 'import pytest, xdist' 2>/dev/null; then
         python3 -c 'import ensurepip, venv' 2>/dev/null || need no-python-venv python3-venv

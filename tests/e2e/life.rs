@@ -51,7 +51,7 @@ fn a_clean_restart_keeps_messages_topics_and_offsets() -> Result<()> {
         ("queueId", "1"),
         ("commitOffset", "150"),
     ];
-    connection.call(34, &[], HEARTBEAT.as_bytes())?.ok()?;
+    connection.join(&["kept"])?;
     connection.call(15, &offset, &[])?.ok()?;
 
     let abort = cluster.broker.store.join("abort");
@@ -85,8 +85,6 @@ fn a_clean_restart_keeps_messages_topics_and_offsets() -> Result<()> {
     );
     Ok(())
 }
-
-const HEARTBEAT: &str = r#"{"clientID":"e2e","producerDataSet":[],"consumerDataSet":[{"groupName":"e2e-consumer","consumeType":"CONSUME_PASSIVELY","messageModel":"CLUSTERING","consumeFromWhere":"CONSUME_FROM_FIRST_OFFSET","unitMode":false,"subscriptionDataSet":[{"classFilterMode":false,"topic":"kept","subString":"*","tagsSet":[],"codeSet":[],"subVersion":1,"expressionType":"TAG"}]}]}"#;
 
 #[test]
 fn a_stopped_broker_leaves_the_route_at_once() -> Result<()> {

@@ -6,6 +6,7 @@ mod hostile;
 mod kill;
 mod life;
 mod pages;
+mod power;
 
 use std::time::Duration;
 

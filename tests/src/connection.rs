@@ -1,4 +1,4 @@
-use std::io::{Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
@@ -8,10 +8,17 @@ use serde_json::{Map, Value, json};
 /// Longer than any answer takes, shorter than a test's patience.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// The group that pulls are for.
+pub const CONSUMER_GROUP: &str = "e2e-consumer";
+
+/// Holds the answers to a window of sends.
+const READ_AHEAD_BYTES: usize = 64 << 10;
+
 /// A connection that can misbehave: blocking, and independent of every codec of ours.
 #[derive(Debug)]
 pub struct Connection {
     stream: TcpStream,
+    reader: BufReader<TcpStream>,
     opaque: i32,
 }
 
@@ -69,7 +76,12 @@ impl Connection {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, opaque: 0 })
+        let reader = BufReader::with_capacity(READ_AHEAD_BYTES, stream.try_clone()?);
+        Ok(Self {
+            stream,
+            reader,
+            opaque: 0,
+        })
     }
 
     /// The bytes of a request.
@@ -111,14 +123,19 @@ impl Connection {
         }
     }
 
+    /// Whether the next answer has arrived already, at least its beginning.
+    pub fn has_answer(&self) -> bool {
+        !self.reader.buffer().is_empty()
+    }
+
     /// `None` for a request.
     fn read_frame(&mut self) -> Result<Option<Answer>> {
         let mut length = [0; 4];
-        self.stream
+        self.reader
             .read_exact(&mut length)
             .context("read the length of an answer")?;
         let mut frame = vec![0; usize::try_from(u32::from_be_bytes(length))?];
-        self.stream.read_exact(&mut frame)?;
+        self.reader.read_exact(&mut frame)?;
         let header_length = match frame.first_chunk::<4>() {
             Some([0, rest @ ..]) => {
                 usize::from(rest[0]) << 16 | usize::from(rest[1]) << 8 | usize::from(rest[2])
@@ -166,7 +183,7 @@ impl Connection {
     pub fn closed(&mut self) -> Result<()> {
         let mut rest = [0; 4096];
         loop {
-            match self.stream.read(&mut rest) {
+            match self.reader.read(&mut rest) {
                 Ok(0) => return Ok(()),
                 Ok(_) => {}
                 Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return Ok(()),
@@ -203,6 +220,23 @@ impl Connection {
         properties: &str,
         body: &[u8],
     ) -> Vec<u8> {
+        self.sending(310, topic, queue, properties, body)
+    }
+
+    /// The bytes of a send of several messages, which `body` holds.
+    pub fn batch_frame(&mut self, topic: &str, queue: u32, body: &[u8]) -> Vec<u8> {
+        self.sending(320, topic, queue, "", body)
+    }
+
+    fn sending(
+        &mut self,
+        code: i32,
+        topic: &str,
+        queue: u32,
+        properties: &str,
+        body: &[u8],
+    ) -> Vec<u8> {
+        let batch = if code == 320 { "true" } else { "false" };
         let queue = queue.to_string();
         let fields = [
             ("a", "e2e-producer"),
@@ -216,9 +250,36 @@ impl Connection {
             ("i", properties),
             ("j", "0"),
             ("k", "false"),
-            ("m", "false"),
+            ("m", batch),
         ];
-        self.frame(310, &fields, body)
+        self.frame(code, &fields, body)
+    }
+
+    /// Makes this connection a consumer of `topics`, in the group that all pulls are for.
+    ///
+    /// # Errors
+    /// When that is refused.
+    pub fn join(&mut self, topics: &[&str]) -> Result<()> {
+        let subscriptions: Vec<Value> = topics
+            .iter()
+            .map(|topic| {
+                json!({
+                    "classFilterMode": false, "topic": topic, "subString": "*", "tagsSet": [],
+                    "codeSet": [], "subVersion": 1, "expressionType": "TAG",
+                })
+            })
+            .collect();
+        let heartbeat = json!({
+            "clientID": "e2e",
+            "producerDataSet": [],
+            "consumerDataSet": [{
+                "groupName": CONSUMER_GROUP, "consumeType": "CONSUME_PASSIVELY",
+                "messageModel": "CLUSTERING", "consumeFromWhere": "CONSUME_FROM_FIRST_OFFSET",
+                "unitMode": false, "subscriptionDataSet": subscriptions,
+            }],
+        });
+        self.call(34, &[], heartbeat.to_string().as_bytes())?.ok()?;
+        Ok(())
     }
 
     /// Sends one message.
@@ -231,26 +292,43 @@ impl Connection {
         self.read()
     }
 
+    /// The bytes of a pull that waits at the broker for messages, up to `wait`.
+    pub fn pull_frame(&mut self, topic: &str, queue: u32, offset: i64, wait: Duration) -> Vec<u8> {
+        /// The subscription is in the header.
+        const SUBSCRIPTION: u32 = 4;
+        /// The broker may let the pull wait.
+        const SUSPEND: u32 = 2;
+        let flags = if wait.is_zero() {
+            SUBSCRIPTION
+        } else {
+            SUBSCRIPTION | SUSPEND
+        };
+        let (queue, offset, flags) = (queue.to_string(), offset.to_string(), flags.to_string());
+        let wait = wait.as_millis().to_string();
+        let fields = [
+            ("consumerGroup", CONSUMER_GROUP),
+            ("topic", topic),
+            ("queueId", &queue),
+            ("queueOffset", &offset),
+            ("maxMsgNums", "32"),
+            ("sysFlag", &flags),
+            ("commitOffset", "0"),
+            ("suspendTimeoutMillis", &wait),
+            ("subscription", "*"),
+            ("subVersion", "0"),
+            ("expressionType", "TAG"),
+        ];
+        self.frame(11, &fields, &[])
+    }
+
     /// One pull that does not wait.
     ///
     /// # Errors
     /// When the connection ends or nothing comes in time.
     pub fn pull(&mut self, topic: &str, queue: u32, offset: i64) -> Result<Answer> {
-        let (queue, offset) = (queue.to_string(), offset.to_string());
-        let fields = [
-            ("consumerGroup", "e2e-consumer"),
-            ("topic", topic),
-            ("queueId", &queue),
-            ("queueOffset", &offset),
-            ("maxMsgNums", "32"),
-            ("sysFlag", "4"),
-            ("commitOffset", "0"),
-            ("suspendTimeoutMillis", "0"),
-            ("subscription", "*"),
-            ("subVersion", "0"),
-            ("expressionType", "TAG"),
-        ];
-        self.call(11, &fields, &[])
+        let frame = self.pull_frame(topic, queue, offset, Duration::ZERO);
+        self.write(&frame)?;
+        self.read()
     }
 
     /// The bodies of a queue from `offset` to its end, in order.
@@ -263,7 +341,7 @@ impl Connection {
             let answer = self.pull(topic, queue, offset)?;
             match answer.code {
                 0 => {
-                    split_records(&answer.body, &mut bodies)?;
+                    bodies.extend(records(&answer.body)?.into_iter().map(|record| record.body));
                     offset = answer.number("nextBeginOffset")?;
                 }
                 19 => return Ok(bodies),
@@ -273,31 +351,49 @@ impl Connection {
     }
 }
 
-/// The body of each record of a pull's answer; IPv4 hosts only.
-fn split_records(mut records: &[u8], bodies: &mut Vec<Vec<u8>>) -> Result<()> {
-    /// Everything in front of the body's length has a fixed size.
-    const BODY_LENGTH_AT: usize = 84;
-    while !records.is_empty() {
-        let size = number_at(records, 0)?;
-        let length = number_at(records, BODY_LENGTH_AT)?;
-        let from = BODY_LENGTH_AT + 4;
-        bodies.push(
-            records
-                .get(from..from + length)
-                .context("body cut off")?
-                .to_vec(),
-        );
-        records = records.get(size..).context("record cut off")?;
-    }
-    Ok(())
+/// What a pull's answer says of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Its queue.
+    pub queue: u32,
+    /// Its place in the queue.
+    pub offset: i64,
+    /// Where it lies in the log.
+    pub at: i64,
+    /// Its body.
+    pub body: Vec<u8>,
 }
 
-fn number_at(bytes: &[u8], at: usize) -> Result<usize> {
-    let bytes = bytes
-        .get(at..)
-        .and_then(<[u8]>::first_chunk)
-        .context("number cut off")?;
-    Ok(usize::try_from(u32::from_be_bytes(*bytes))?)
+/// The records of an answer's body; IPv4 hosts only.
+///
+/// # Errors
+/// When one is cut off.
+pub fn records(mut bytes: &[u8]) -> Result<Vec<Record>> {
+    const QUEUE_AT: usize = 12;
+    const OFFSET_AT: usize = 20;
+    const PLACE_AT: usize = 28;
+    /// Everything in front of the body's length has a fixed size.
+    const BODY_LENGTH_AT: usize = 84;
+    const BODY_AT: usize = BODY_LENGTH_AT + 4;
+    let mut records = Vec::new();
+    while !bytes.is_empty() {
+        let size = usize::try_from(u32::from_be_bytes(at(bytes, 0)?))?;
+        let length = usize::try_from(u32::from_be_bytes(at(bytes, BODY_LENGTH_AT)?))?;
+        let body = bytes.get(BODY_AT..BODY_AT + length);
+        records.push(Record {
+            queue: u32::from_be_bytes(at(bytes, QUEUE_AT)?),
+            offset: i64::from_be_bytes(at(bytes, OFFSET_AT)?),
+            at: i64::from_be_bytes(at(bytes, PLACE_AT)?),
+            body: body.context("body cut off")?.to_vec(),
+        });
+        bytes = bytes.get(size..).context("record cut off")?;
+    }
+    Ok(records)
+}
+
+fn at<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N]> {
+    let bytes = bytes.get(at..).and_then(<[u8]>::first_chunk);
+    bytes.copied().context("record cut off")
 }
 
 /// Length, header length with the mark of JSON, header, body.

@@ -1,0 +1,115 @@
+//! `crash`: kills and power cuts under load in great number; see `scripts/crash.sh`.
+
+mod options;
+mod report;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tests::Deadline;
+use tests::crash::{Cycle, Extent, Load, Moments, Trial};
+
+use crate::options::{Options, USAGE};
+use crate::report::{Stage, Summary};
+
+/// Kills and power cuts a store lives through before a new one takes its place: enough to grow
+/// old, few enough for it to be read again and again in full.
+const STORE_CYCLES: u32 = 50;
+
+/// Between two checks that read everything.
+const FULL_CHECK: u32 = 25;
+
+/// An orderly stop and start follows on one recovery in so many.
+const ORDERLY: u32 = 15;
+
+fn main() -> ExitCode {
+    if std::env::args().any(|argument| argument == "--help" || argument == "-h") {
+        println!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
+    let options = match Options::parse(std::env::args().skip(1)) {
+        Ok(options) => options,
+        Err(error) => {
+            eprintln!("{error:#}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(&options) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("seed {}: {error:#}", options.seed);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether everything was as promised.
+fn run(options: &Options) -> Result<bool> {
+    println!("seed {}", options.seed);
+    let mut summary = Summary::default();
+    for flush in &options.flush {
+        let kills = Stage::new(flush, "kill -9");
+        summary.add(series(options, kills, options.cycles, Trial::kill)?);
+        // Only SYNC_FLUSH promises anything about power cuts.
+        if *flush == "SYNC_FLUSH" {
+            let cuts = Stage::new(flush, "power cut");
+            summary.add(series(options, cuts, options.images, Trial::cut_power)?);
+        }
+    }
+    println!("\n{summary}");
+    if let Some(path) = &options.record {
+        summary.record(path, options)?;
+    }
+    Ok(summary.is_clean())
+}
+
+type Blow = fn(&mut Trial, Load, &[Duration]) -> Result<Cycle>;
+
+/// `count` times a load and a blow, on one store after the other.
+fn series(options: &Options, mut stage: Stage, count: u32, blow: Blow) -> Result<Stage> {
+    let clock = Deadline::after(Duration::ZERO);
+    let mut moments = Moments::new(options.seed ^ stage.salt());
+    let settings = [("flushDiskType", stage.flush)];
+    let mut trial: Option<Trial> = None;
+    for number in 1..=count {
+        if (number - 1).is_multiple_of(STORE_CYCLES) {
+            if let Some(old) = trial.take() {
+                stage.close(&old)?;
+            }
+            let seed = moments.number(u64::MAX);
+            trial = if stage.cuts_power() {
+                let Some(trial) = Trial::with_power_cuts(seed, &settings)? else {
+                    stage.skipped = true;
+                    return Ok(stage);
+                };
+                Some(trial)
+            } else {
+                Some(Trial::new(seed, &settings)?)
+            };
+        }
+        let trial = trial.as_mut().context("a store")?;
+        let (load, starts) = (moments.load(options.messages), moments.killed_starts());
+        let what = || format!("{} {} {number} of {count}", stage.flush, stage.blow);
+        let cycle = blow(trial, load, &starts).with_context(what)?;
+        let mut read = cycle.read;
+        if moments.once_in(ORDERLY) {
+            trial.stop_and_start().with_context(what)?;
+        }
+        if number.is_multiple_of(FULL_CHECK) {
+            read += trial.check(Extent::All).with_context(what)?;
+        }
+        stage.note(&cycle, read);
+        println!("{}", stage.progress(number, count, &cycle, trial));
+        if trial.books.faults().count() > 0 {
+            // What follows a fault is mostly its echo.
+            break;
+        }
+    }
+    if let Some(last) = trial {
+        stage.close(&last)?;
+    }
+    stage.took = clock.elapsed();
+    Ok(stage)
+}

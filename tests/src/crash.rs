@@ -1,0 +1,24 @@
+//! A broker that is killed, or loses its power, under load; and what has to be true afterwards.
+//!
+//! [`Books`] holds what producers were promised and consumers have seen. [`Load`] makes both happen
+//! until the broker goes away. After each restart [`Books::check`] reads the broker's queues and
+//! compares. Every message is a function of its number and the seed, so that what is read can be
+//! compared byte for byte without keeping it.
+
+mod bodies;
+mod books;
+mod check;
+mod consume;
+mod disk;
+mod load;
+mod moments;
+mod produce;
+mod trial;
+
+pub use bodies::Bodies;
+pub use books::{Books, Faults, Queue};
+pub use check::Extent;
+pub use disk::PowerCut;
+pub use load::Load;
+pub use moments::Moments;
+pub use trial::{Cycle, Trial};

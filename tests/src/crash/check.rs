@@ -1,0 +1,159 @@
+use std::collections::HashMap;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::books::{Books, Fault, Page, Queue};
+use crate::{CONSUMER_GROUP, Connection, records};
+
+/// How much a check reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// What came since the last check, and a little before that.
+    Recent,
+    /// Every queue from its beginning.
+    All,
+}
+
+/// What is read again of what an earlier check has seen: it lies where a recovery cuts.
+const OVERLAP: i64 = 64;
+
+/// Where each message was found, to notice one that is there twice.
+type Places = HashMap<u64, (Queue, i64)>;
+
+impl Books {
+    /// Compares the queues of a broker that has just become ready with these books, and takes what
+    /// is there and was never acknowledged into them: from now on it must stay. Gives the number of
+    /// messages read; what is wrong becomes a fault.
+    ///
+    /// # Errors
+    /// When the broker cannot be asked.
+    pub fn check(&self, address: &str, extent: Extent) -> Result<u64> {
+        let mut connection = Connection::open(address)?;
+        let mut places = Places::new();
+        let mut read = 0;
+        for queue in self.pages.keys() {
+            let mut page = self.page(queue);
+            read += self
+                .check_queue(&mut connection, queue, &mut page, extent, &mut places)
+                .with_context(|| format!("check {queue}"))?;
+        }
+        Ok(read)
+    }
+
+    fn check_queue(
+        &self,
+        connection: &mut Connection,
+        queue: &Queue,
+        page: &mut Page,
+        extent: Extent,
+        places: &mut Places,
+    ) -> Result<u64> {
+        let from = match extent {
+            Extent::Recent => (page.checked - OVERLAP).max(0),
+            Extent::All => 0,
+        };
+        let end = number_of(connection, 30, queue, "offset")?;
+        let least = number_of(connection, 31, queue, "offset")?;
+        if least != 0 {
+            self.fault(Fault::Other, format!("{queue} begins at {least}"));
+        }
+        self.note_gone(queue, page, end);
+        let mut offset = from;
+        while offset < end {
+            let answer = connection.pull(&queue.topic, queue.id, offset)?;
+            if answer.code != 0 {
+                let text = format!(
+                    "{queue} {offset}: code {} {}, though it ends at {end}",
+                    answer.code, answer.remark
+                );
+                self.fault(Fault::Lost, text);
+                break;
+            }
+            for record in records(&answer.body)? {
+                if record.offset != offset {
+                    let text = format!("{queue} {offset}: a record of {}", record.offset);
+                    self.fault(Fault::Other, text);
+                    bail!("the queue cannot be read on");
+                }
+                self.compare(queue, page, &record);
+                self.note_place(queue, page, offset, places);
+                offset += 1;
+            }
+        }
+        page.checked = end;
+        self.check_group(connection, queue, page)?;
+        Ok(u64::try_from(offset - from)?)
+    }
+
+    /// Everything known at or behind `end` is lost.
+    fn note_gone(&self, queue: &Queue, page: &mut Page, end: i64) {
+        for offset in end..page.end() {
+            let gone = page.slot(offset).copied().unwrap_or_default();
+            if gone.number != 0 {
+                let how = if gone.acknowledged {
+                    "was acknowledged"
+                } else {
+                    "had been seen"
+                };
+                let text = format!(
+                    "{queue} ends at {end}; message {} {how} at {offset}",
+                    gone.number
+                );
+                self.fault(Fault::Lost, text);
+            }
+        }
+        page.slots.truncate(usize::try_from(end).unwrap_or(0));
+        page.position = page.position.min(end);
+    }
+
+    fn note_place(&self, queue: &Queue, page: &mut Page, offset: i64, places: &mut Places) {
+        let number = page.slot(offset).map_or(0, |slot| slot.number);
+        if let Some((other, at)) = places.insert(number, (queue.clone(), offset)) {
+            let text = format!("message {number} is at {queue} {offset} and at {other} {at}");
+            self.fault(Fault::Altered, text);
+        }
+    }
+
+    /// The group's offset is nothing nobody asked for.
+    fn check_group(
+        &self,
+        connection: &mut Connection,
+        queue: &Queue,
+        page: &mut Page,
+    ) -> Result<()> {
+        if page.asked == 0 {
+            return Ok(());
+        }
+        let id = queue.id.to_string();
+        let fields = [
+            ("consumerGroup", CONSUMER_GROUP),
+            ("topic", queue.topic.as_str()),
+            ("queueId", &id),
+        ];
+        let answer = connection.call(14, &fields, &[])?;
+        let kept = match answer.code {
+            0 => answer.number("offset")?,
+            // No offset is known.
+            22 => 0,
+            code => bail!("code {code}: {}", answer.remark),
+        };
+        if kept > page.asked {
+            let text = format!(
+                "{queue}: the group is at {kept}, {} was asked for at most",
+                page.asked
+            );
+            self.fault(Fault::Other, text);
+        }
+        page.committed = kept;
+        Ok(())
+    }
+}
+
+/// A field of the answer to a question about a queue.
+fn number_of(connection: &mut Connection, code: i32, queue: &Queue, field: &str) -> Result<i64> {
+    let id = queue.id.to_string();
+    let fields = [("topic", queue.topic.as_str()), ("queueId", &id)];
+    let answer = connection.call(code, &fields, &[])?;
+    ensure!(answer.code == 0, "code {}: {}", answer.code, answer.remark);
+    answer.number(field)
+}

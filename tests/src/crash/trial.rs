@@ -1,0 +1,188 @@
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tempfile::TempDir;
+
+use super::{Books, Extent, Load, PowerCut};
+use crate::{Cluster, Deadline};
+
+/// An orderly end, by contract.
+const ORDERLY_END: Duration = Duration::from_secs(10);
+
+const TOPICS: [&str; 3] = ["crash-a", "crash-b", "crash-c"];
+const QUEUES: u32 = 4;
+
+/// Small files, so that each of some hundred messages' distance from a kill to the end of a file is
+/// met; batches of the longest bodies fit.
+const SMALL_FILES: [(&str, &str); 3] = [
+    ("mappedFileSizeCommitLog", "1048576"),
+    ("mappedFileSizeConsumeQueue", "20000"),
+    ("maxMessageSize", "262144"),
+];
+
+/// What one kill or power cut came to.
+#[derive(Clone, Copy, Debug)]
+pub struct Cycle {
+    /// Messages acknowledged under the load before it.
+    pub acknowledged: u64,
+    /// Starts that were killed before the one that got through.
+    pub killed_starts: usize,
+    /// From the exec of that one to its ready line.
+    pub recovery: Duration,
+    /// Messages read by the check after it.
+    pub read: u64,
+}
+
+/// One store, its broker, and the books about it.
+#[derive(Debug)]
+pub struct Trial {
+    cluster: Cluster,
+    /// What is known.
+    pub books: Books,
+    disk: Option<PowerCut>,
+    /// Last, because everything above lies in it.
+    _dir: TempDir,
+}
+
+impl Trial {
+    /// A new store in a temporary folder.
+    ///
+    /// # Errors
+    /// When the servers do not become ready.
+    pub fn new(seed: u64, settings: &[(&str, &str)]) -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("arugula-").tempdir()?;
+        Self::on(seed, settings, None, dir)
+    }
+
+    /// A new store on a disk whose power can be cut; `None` where mounts are not permitted.
+    ///
+    /// # Errors
+    /// When the disk cannot be made or the servers do not become ready.
+    pub fn with_power_cuts(seed: u64, settings: &[(&str, &str)]) -> Result<Option<Self>> {
+        // In memory, where there is such a place: what is tested is the order of writes, and a
+        // shared disk would only make them slow.
+        let memory = Path::new("/dev/shm");
+        let place = if memory.is_dir() {
+            memory.to_path_buf()
+        } else {
+            std::env::temp_dir()
+        };
+        let dir = tempfile::Builder::new()
+            .prefix("arugula-")
+            .tempdir_in(place)?;
+        let Some(disk) = PowerCut::new(dir.path())? else {
+            return Ok(None);
+        };
+        Self::on(seed, settings, Some(disk), dir).map(Some)
+    }
+
+    fn on(
+        seed: u64,
+        settings: &[(&str, &str)],
+        disk: Option<PowerCut>,
+        dir: TempDir,
+    ) -> Result<Self> {
+        let root = disk.as_ref().map_or(dir.path(), PowerCut::mount_point);
+        let store = root.join("store");
+        let (store, log) = (text(&store), text(&store.join("commitlog")));
+        let mut all = SMALL_FILES.to_vec();
+        all.extend([("storePathRootDir", &*store), ("storePathCommitLog", &*log)]);
+        all.extend(settings);
+        let cluster = Cluster::with(&all)?;
+        for topic in TOPICS {
+            cluster.create_topic(topic, QUEUES)?;
+        }
+        Ok(Self {
+            cluster,
+            books: Books::new(seed, &TOPICS, QUEUES),
+            disk,
+            _dir: dir,
+        })
+    }
+
+    /// Load, `kill -9`, one more for every one of `starts` after that time, and a check.
+    ///
+    /// # Errors
+    /// When the broker does not take the load or does not become ready again.
+    pub fn kill(&mut self, load: Load, starts: &[Duration]) -> Result<Cycle> {
+        let before = self.books.acknowledged();
+        let broker = &mut self.cluster.broker;
+        let address = broker.address.clone();
+        load.until(&self.books, &address, || broker.process.kill())?;
+        self.recover(before, starts)
+    }
+
+    /// Load, a power cut, and a check of what the disk still has.
+    ///
+    /// # Errors
+    /// As [`Trial::kill`], or when the disk cannot be copied or mounted.
+    pub fn cut_power(&mut self, load: Load, starts: &[Duration]) -> Result<Cycle> {
+        let before = self.books.acknowledged();
+        let disk = self
+            .disk
+            .as_mut()
+            .context("a disk whose power can be cut")?;
+        let (books, broker) = (&self.books, &mut self.cluster.broker);
+        let address = broker.address.clone();
+        disk.while_pages_trickle(load.seed, || {
+            load.until(books, &address, || {
+                // Everything answered before this is promised; the instant comes after it. Clients
+                // and broker go on meanwhile, for nothing.
+                books.close();
+                let taken = disk.snapshot();
+                broker.process.kill()?;
+                taken
+            })
+        })?;
+        disk.restore()?;
+        books.open();
+        self.recover(before, starts)
+    }
+
+    fn recover(&mut self, before: u64, starts: &[Duration]) -> Result<Cycle> {
+        let broker = &mut self.cluster.broker;
+        for after in starts {
+            broker.launch()?;
+            thread::sleep(*after);
+            broker.process.kill()?;
+        }
+        let clock = Deadline::after(Duration::ZERO);
+        broker.start_again()?;
+        let recovery = clock.elapsed();
+        let read = self.check(Extent::Recent)?;
+        Ok(Cycle {
+            acknowledged: self.books.acknowledged() - before,
+            killed_starts: starts.len(),
+            recovery,
+            read,
+        })
+    }
+
+    /// An orderly end, a start and a check.
+    ///
+    /// # Errors
+    /// When the broker does not end or start as it should.
+    pub fn stop_and_start(&mut self) -> Result<()> {
+        let broker = &mut self.cluster.broker;
+        broker.process.terminate()?;
+        let status = broker.process.wait_exit(ORDERLY_END)?;
+        ensure!(status.success(), "ended with {status}");
+        broker.start_again()?;
+        self.check(Extent::Recent)?;
+        Ok(())
+    }
+
+    /// Compares the broker's queues with the books; gives the number of messages read.
+    ///
+    /// # Errors
+    /// When the broker cannot be asked.
+    pub fn check(&self, extent: Extent) -> Result<u64> {
+        self.books.check(&self.cluster.broker.address, extent)
+    }
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}
