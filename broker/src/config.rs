@@ -1,6 +1,7 @@
 //! Settings of the broker and its store.
 
 mod catalogue;
+mod delay_levels;
 mod machine;
 
 use std::net::IpAddr;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use common::config::{Config, ConfigError, Ignored, Refused};
 use common::{config, config_enum};
+use delay_levels::MessageDelayLevel;
 use store::{FlushMode, StoreConfig};
 
 config_enum! {
@@ -159,6 +161,8 @@ config! {
         pub flush_interval_commit_log: u64 = "flushIntervalCommitLog", 500, in 1..=600_000;
         /// Milliseconds between two flushes of ConsumeQueues.
         pub flush_interval_consume_queue: u64 = "flushIntervalConsumeQueue", 1_000, in 1..=600_000;
+        /// Delays of messages that wait, from level 1 on. Queues of waiting messages note when each is due.
+        pub message_delay_level: MessageDelayLevel = "messageDelayLevel", MessageDelayLevel::default();
         /// Whether the checksums of messages are checked during recovery.
         pub check_crc_on_recover: bool = "checkCRCOnRecover", true;
     }
@@ -216,6 +220,7 @@ impl BrokerConfig {
                 size(self.max_transfer_count_on_message_in_disk),
             ),
             read_filter_bytes: size(self.max_filter_message_size),
+            delay_levels: self.message_delay_level.levels.clone(),
             check_crc: self.check_crc_on_recover,
             progress: Arc::default(),
         }

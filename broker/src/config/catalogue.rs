@@ -261,7 +261,6 @@ pub(super) const IGNORED: &[Ignored] = &[
             "enableScheduleMessageStats",
             "flushDelayOffsetInterval",
             "mappedFileSizeTimerLog",
-            "messageDelayLevel",
             "recallMessageEnable",
             "scheduleAsyncDeliverMaxPendingLimit",
             "scheduleAsyncDeliverMaxResendNum2Blocked",

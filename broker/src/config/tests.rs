@@ -41,6 +41,10 @@ fn defaults_are_those_of_the_reference() {
         ("mappedFileSizeConsumeQueue", "6000000"),
         ("registerNameServerPeriod", "30000"),
         ("flushConsumerOffsetInterval", "5000"),
+        (
+            "messageDelayLevel",
+            "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h",
+        ),
     ] {
         assert_eq!(config.get(key).as_deref(), Some(value), "{key}");
     }
@@ -103,6 +107,21 @@ fn what_would_be_unsafe_to_ignore_is_refused() {
     ] {
         assert_eq!(from(&[set]).unwrap().ignored, Vec::<String>::new(), "{set}");
     }
+}
+
+#[test]
+fn delay_levels_are_read_or_refused() {
+    let config = from(&["messageDelayLevel=1s 2d"]).unwrap().config;
+    assert_eq!(config.get("messageDelayLevel").as_deref(), Some("1s 2d"));
+    assert_eq!(
+        Some(config.store().delay_levels),
+        store::DelayLevels::parse("1s 2d")
+    );
+    let error = from(&["messageDelayLevel=1s,2d"]).unwrap_err();
+    assert!(
+        error.contains("must be whole numbers with one of the units s, m, h and d"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -9,6 +9,7 @@ use common::message::{sys_flag, tags_code};
 
 use crate::consume_queue::Queue;
 use crate::error::StoreError;
+use crate::schedule::DelayLevel;
 
 /// Memory an idle batch may keep.
 const KEPT_BYTES: usize = 256 * 1024;
@@ -29,6 +30,8 @@ pub(crate) struct Entry {
     pub(crate) start: usize,
     pub(crate) encoded: Encoded,
     pub(crate) tags_code: i64,
+    /// Of a message that waits.
+    pub(crate) delay_level: Option<DelayLevel>,
     /// Whether consumers will see it.
     pub(crate) queued: bool,
     /// Records of one group go into the same segment.
@@ -125,6 +128,7 @@ impl RecordBatch {
             start,
             encoded,
             tags_code: properties::get(parts.properties, properties::TAGS).map_or(0, tags_code),
+            delay_level: DelayLevel::of(parts.topic.as_bytes(), parts.properties.as_bytes()),
             queued: sys_flag::is_queued(encoded.sys_flag),
             group: self.group,
         });

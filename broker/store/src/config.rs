@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::consume_queue::unit::UNIT_BYTES;
 use crate::error::StoreError;
 use crate::open::RecoveryProgress;
+use crate::schedule::DelayLevels;
 
 /// When a message counts as stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub struct StoreConfig {
     pub read_messages: (usize, usize),
     /// Most bytes of ConsumeQueue units one read looks at.
     pub read_filter_bytes: usize,
+    /// Delays of messages that wait, by level.
+    pub delay_levels: DelayLevels,
     /// Verify checksums of bodies while recovering.
     pub check_crc: bool,
     /// Where opening the store tells how far it is.
@@ -67,6 +70,7 @@ impl StoreConfig {
             read_bytes: (256 << 10, 64 << 10),
             read_messages: (32, 8),
             read_filter_bytes: 16_000,
+            delay_levels: DelayLevels::default(),
             check_crc: true,
             progress: Arc::default(),
         }

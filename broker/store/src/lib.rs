@@ -19,6 +19,7 @@ mod mapped_file;
 mod open;
 mod read;
 mod reput;
+mod schedule;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 #[cfg(test)]
@@ -35,4 +36,5 @@ pub use files::{DiskFiles, Files, StoreFile};
 pub use open::{Recovery, RecoveryProgress, StoreTasks, open};
 pub use read::{Boundary, GetRequest, GetResult, GetStatus, StoreReader, StoreStatus};
 pub use reput::Arrivals;
+pub use schedule::{DEFAULT_DELAY_LEVELS, DelayLevels};
 pub use write::StoreWriter;

@@ -66,8 +66,7 @@ pub(crate) fn open_stepped(
     config.progress.begin("opening the ConsumeQueues");
     let queues = Arc::new(QueueTable::open(
         Arc::clone(&files),
-        root.join("consumequeue"),
-        config.consume_queue_file_bytes,
+        &config,
         segments.min_offset(),
     )?);
     config.progress.begin("checking the CommitLog");

@@ -16,6 +16,7 @@ use crate::commit_log::CommitLog;
 use crate::commit_log::recover::{Step, step};
 use crate::consume_queue::unit::Unit;
 use crate::consume_queue::{Queue, QueueTable};
+use crate::schedule::DelayLevel;
 
 /// Told about messages in watched queues, by the thread that dispatches. Must not block.
 pub trait Arrivals: Send + Sync + 'static {
@@ -140,7 +141,9 @@ impl Reput {
                 let unit = Unit {
                     physical_offset: stored.physical_offset.0,
                     bytes: stored.bytes,
-                    tags_code: entry.tags_code,
+                    tags_code: entry.delay_level.map_or(entry.tags_code, |level| {
+                        self.queues.delays.due(level, stored.store_timestamp)
+                    }),
                 };
                 self.add(
                     &entry.queue,
@@ -220,7 +223,10 @@ impl Reput {
         let unit = Unit {
             physical_offset: at,
             bytes: record.total_size,
-            tags_code: tags.map_or(0, |tags| tags_code(&String::from_utf8_lossy(tags))),
+            tags_code: match DelayLevel::of(record.topic, record.properties) {
+                Some(level) => self.queues.delays.due(level, record.store_timestamp),
+                None => tags.map_or(0, |tags| tags_code(&String::from_utf8_lossy(tags))),
+            },
         };
         let queue = self.queues.get_or_create(&record.topic_text(), queue_id);
         self.add(&queue, offset, unit, record.store_timestamp);

@@ -9,8 +9,10 @@ use parking_lot::{Mutex, RwLock};
 
 use super::Queue;
 use super::unit::Unit;
+use crate::config::StoreConfig;
 use crate::error::StoreError;
 use crate::files::Files;
+use crate::schedule::DelayLevels;
 
 /// Every queue the store knows.
 #[derive(Debug)]
@@ -18,6 +20,7 @@ pub(crate) struct QueueTable {
     pub(crate) files: Arc<dyn Files>,
     directory: PathBuf,
     file_bytes: u64,
+    pub(crate) delays: DelayLevels,
     queues: RwLock<HashMap<Key, Arc<Queue>>>,
     /// Queues with units that are in no file yet, or with memory or files to give back.
     dirty: Mutex<Vec<Arc<Queue>>>,
@@ -59,17 +62,17 @@ impl Equivalent<Key> for KeyRef<'_> {
 }
 
 impl QueueTable {
-    /// Opens the queues below `directory`; the log begins at `log_start`.
+    /// Opens the queues of `config`; the log begins at `log_start`.
     pub(crate) fn open(
         files: Arc<dyn Files>,
-        directory: PathBuf,
-        file_bytes: u64,
+        config: &StoreConfig,
         log_start: u64,
     ) -> Result<Self, StoreError> {
         let table = Self {
             files,
-            directory,
-            file_bytes,
+            directory: config.root.join("consumequeue"),
+            file_bytes: config.consume_queue_file_bytes,
+            delays: config.delay_levels.clone(),
             queues: RwLock::default(),
             dirty: Mutex::default(),
         };

@@ -17,6 +17,7 @@ mod crash;
 mod disk;
 mod properties;
 mod reading;
+mod schedule;
 mod writing;
 
 pub(crate) const SEGMENT_BYTES: u64 = 4096;
