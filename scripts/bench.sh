@@ -173,7 +173,8 @@ namesrv_conf() { # NAME
 broker_conf() { # NAME STORE
     printf '%s\n' brokerClusterName=DefaultCluster "brokerName=$1" brokerId=0 brokerIP1=127.0.0.1 brokerIP2=127.0.0.1 \
         "listenPort=$port" "haListenPort=$((port - 1))" "namesrvAddr=${namesrv[$1]}" "storePathRootDir=$2" \
-        "storePathCommitLog=$2/commitlog" "flushDiskType=$flush" autoCreateTopicEnable=true
+        "storePathCommitLog=$2/commitlog" "flushDiskType=$flush" autoCreateTopicEnable=true \
+        cleanFileForciblyEnable=false diskSpaceWarningLevelRatio=100
     if [ "$1" = reference ]; then echo "rocketmqHome=$work/$1"; else printf '%s\n' httpListenPort=0 bindAddress=127.0.0.1; fi
 }
 start_namesrv() { # NAME

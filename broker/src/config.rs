@@ -12,7 +12,7 @@ use std::time::Duration;
 use common::config::{Config, ConfigError, Ignored, Refused};
 use common::{config, config_enum};
 use delay_levels::MessageDelayLevel;
-use store::{FlushMode, StoreConfig};
+use store::{FlushMode, RetentionConfig, StoreConfig};
 
 config_enum! {
     /// When a producer is answered.
@@ -165,6 +165,29 @@ config! {
         pub message_delay_level: MessageDelayLevel = "messageDelayLevel", MessageDelayLevel::default();
         /// Whether the checksums of messages are checked during recovery.
         pub check_crc_on_recover: bool = "checkCRCOnRecover", true;
+
+        /// Hours after which a CommitLog file that is not written any more has expired.
+        pub file_reserved_time: u32 = "fileReservedTime", 72, in 0..=1_000_000;
+        /// Whether expired files are deleted as soon as they have expired; or else only in the hours of `deleteWhen`.
+        pub delete_continuously: bool = "deleteContinuously", true;
+        /// Hours of the local day in which expired files are deleted, separated by `;`.
+        pub delete_when: String = "deleteWhen", "04".into();
+        /// Milliseconds between two looks for expired files and full disks.
+        pub clean_resource_interval: u64 = "cleanResourceInterval", 10_000, in 10..=86_400_000;
+        /// Milliseconds between two deletions of CommitLog files.
+        pub delete_commit_log_files_interval: u64 = "deleteCommitLogFilesInterval", 100, in 0..=600_000;
+        /// Milliseconds between two queues of which files are deleted.
+        pub delete_consume_queue_files_interval: u64 = "deleteConsumeQueueFilesInterval", 100, in 0..=600_000;
+        /// Most CommitLog files deleted at one look.
+        pub delete_file_batch_max: u32 = "deleteFileBatchMax", 10, in 1..=1_000_000;
+        /// Whether files are deleted before they expire when a disk is too full.
+        pub clean_file_forcibly_enable: bool = "cleanFileForciblyEnable", true;
+        /// Percent of a disk in use above which expired files are deleted at every hour; used between 10 and 95.
+        pub disk_max_used_space_ratio: u32 = "diskMaxUsedSpaceRatio", 75, in 0..=100;
+        /// Percent of a disk in use above which files are deleted before they expire; used between 30 and 85.
+        pub disk_space_clean_forcibly_ratio: u32 = "diskSpaceCleanForciblyRatio", 85, in 0..=100;
+        /// Percent of a disk in use above which messages are refused; used between 35 and 90, but 100 is no limit.
+        pub disk_space_warning_level_ratio: u32 = "diskSpaceWarningLevelRatio", 90, in 0..=100;
     }
 }
 
@@ -223,8 +246,35 @@ impl BrokerConfig {
             delay_levels: self.message_delay_level.levels.clone(),
             check_crc: self.check_crc_on_recover,
             progress: Arc::default(),
+            retention: self.retention(),
         }
     }
+}
+
+impl BrokerConfig {
+    fn retention(&self) -> RetentionConfig {
+        RetentionConfig {
+            reserved: Duration::from_hours(self.file_reserved_time.into()),
+            hours: hours(&self.delete_when).unwrap_or_default(),
+            continuously: self.delete_continuously,
+            interval: Duration::from_millis(self.clean_resource_interval),
+            segment_pause: Duration::from_millis(self.delete_commit_log_files_interval),
+            queue_pause: Duration::from_millis(self.delete_consume_queue_files_interval),
+            batch: size(self.delete_file_batch_max),
+            clean_forcibly: self.clean_file_forcibly_enable,
+            max_used_percent: self.disk_max_used_space_ratio.into(),
+            forced_percent: self.disk_space_clean_forcibly_ratio.into(),
+            warning_percent: self.disk_space_warning_level_ratio.into(),
+        }
+    }
+}
+
+/// The hours of a text as in `04;16`; `None` when one of them is none.
+fn hours(text: &str) -> Option<Vec<u32>> {
+    let hour = |text: &str| text.trim().parse().ok().filter(|hour| *hour < 24);
+    let parts = text.split(';').filter(|part| !part.trim().is_empty());
+    let hours: Vec<u32> = parts.map(hour).collect::<Option<_>>()?;
+    (!hours.is_empty()).then_some(hours)
 }
 
 impl Config for BrokerConfig {
@@ -286,6 +336,12 @@ impl BrokerConfig {
             return broken(format!(
                 "maxMessageSize={} does not fit into mappedFileSizeCommitLog={}: the file needs {RECORD_OVERHEAD_BYTES} bytes more than the largest body",
                 self.max_message_size, self.mapped_file_size_commit_log
+            ));
+        }
+        if hours(&self.delete_when).is_none() {
+            return broken(format!(
+                "deleteWhen={}: expected hours from 0 to 23, separated by ; as in 04;16",
+                self.delete_when
             ));
         }
         if let Some(path) = &self.store_path_commit_log

@@ -15,13 +15,18 @@ impl Disk {
         let found = path
             .ancestors()
             .find_map(|path| rustix::fs::statvfs(path).ok());
-        found.map_or(Self { total: 0, free: 0 }, |found| Self {
-            total: found.f_blocks.saturating_mul(found.f_frsize),
-            free: found.f_bavail.saturating_mul(found.f_frsize),
+        found.map_or(Self { total: 0, free: 0 }, |found| {
+            let used = found.f_blocks.saturating_sub(found.f_bfree);
+            Self {
+                total: used
+                    .saturating_add(found.f_bavail)
+                    .saturating_mul(found.f_frsize),
+                free: found.f_bavail.saturating_mul(found.f_frsize),
+            }
         })
     }
 
-    /// From 0 (empty) to 1 (full). What only the system's administrator may use counts as used.
+    /// From 0 (empty) to 1 (full). What only the system's administrator may use counts neither as used nor as free.
     #[expect(
         clippy::cast_precision_loss,
         reason = "a ratio is shown with few digits"

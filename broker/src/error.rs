@@ -9,9 +9,10 @@ pub fn store_reply(error: &StoreError, max_message_size: usize) -> Reply {
         StoreError::RecordTooLarge { .. } | StoreError::Record(_) => {
             return illegal_message(max_message_size);
         }
-        StoreError::DiskFull { .. } | StoreError::Fenced { .. } | StoreError::ShuttingDown => {
-            response_code::SERVICE_NOT_AVAILABLE
-        }
+        StoreError::DiskFull { .. }
+        | StoreError::DiskLevel { .. }
+        | StoreError::Fenced { .. }
+        | StoreError::ShuttingDown => response_code::SERVICE_NOT_AVAILABLE,
         StoreError::Locked { .. }
         | StoreError::Config { .. }
         | StoreError::Corrupt { .. }

@@ -165,6 +165,9 @@ impl Broker {
                 store.join("commitlog").display().to_string(),
             ),
             ("mappedFileSizeCommitLog", (64_u64 << 20).to_string()),
+            // The disk of the machine may be as full as it likes.
+            ("cleanFileForciblyEnable", "false".to_owned()),
+            ("diskSpaceWarningLevelRatio", "100".to_owned()),
         ]
         .map(|(key, value)| (key.to_owned(), value))
         .into();

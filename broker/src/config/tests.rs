@@ -64,7 +64,8 @@ fn the_configuration_file_that_comes_with_the_reference_starts() {
                  fileReservedTime = 48\nbrokerRole = ASYNC_MASTER\nflushDiskType = ASYNC_FLUSH\n";
     let loaded = from_file(stock).unwrap();
     assert_eq!(loaded.config.broker_name, "broker-a");
-    assert_eq!(loaded.ignored, ["deleteWhen", "fileReservedTime"]);
+    assert!(loaded.ignored.is_empty());
+    assert_eq!(loaded.config.file_reserved_time, 48);
 }
 
 #[test]
@@ -318,4 +319,29 @@ fn settings_of_test_suites_and_tools_start() {
             panic!("{errors}");
         }
     }
+}
+
+#[test]
+fn hours_of_deletion_are_hours_of_the_day() {
+    assert_eq!(hours("04"), Some(vec![4]));
+    assert_eq!(hours("0; 23;7;"), Some(vec![0, 23, 7]));
+    for text in ["", ";", "24", "4,5", "-1", "four"] {
+        assert_eq!(hours(text), None, "{text}");
+    }
+}
+
+#[test]
+fn levels_and_times_of_deletion_reach_the_store() {
+    let config = BrokerConfig {
+        file_reserved_time: 5,
+        delete_when: "1;13".into(),
+        delete_continuously: false,
+        disk_space_warning_level_ratio: 88,
+        ..BrokerConfig::default()
+    };
+    let retention = config.store().retention;
+    assert_eq!(retention.reserved, Duration::from_hours(5));
+    assert_eq!(retention.hours, [1, 13]);
+    assert!(!retention.continuously && retention.clean_forcibly);
+    assert_eq!((retention.warning_percent, retention.batch), (88, 10));
 }

@@ -51,6 +51,72 @@ pub struct StoreConfig {
     pub check_crc: bool,
     /// Where opening the store tells how far it is.
     pub progress: Arc<RecoveryProgress>,
+    /// When old files go.
+    pub retention: RetentionConfig,
+}
+
+/// When old files go, and when nothing more is taken.
+#[derive(Debug, Clone)]
+pub struct RetentionConfig {
+    /// A segment not written for so long has expired.
+    pub reserved: Duration,
+    /// Hours of the local day in which expired segments go.
+    pub hours: Vec<u32>,
+    /// Expired segments go at every hour.
+    pub continuously: bool,
+    /// Time between two looks.
+    pub interval: Duration,
+    /// Time between two deletions of segments.
+    pub segment_pause: Duration,
+    /// Time between two queues of which files are deleted.
+    pub queue_pause: Duration,
+    /// Most segments one look deletes.
+    pub batch: usize,
+    /// Segments go before they expire when a disk is too full.
+    pub clean_forcibly: bool,
+    /// Percent of a disk in use above which expired segments go at every hour; used between 10 and
+    /// 95.
+    pub max_used_percent: u64,
+    /// Percent above which segments go before they expire; used between 30 and 85.
+    pub forced_percent: u64,
+    /// Percent above which nothing more is taken; used between 35 and 90, but 100 is no limit.
+    pub warning_percent: u64,
+}
+
+impl Default for RetentionConfig {
+    /// The reference's, but that expired segments go at every hour.
+    fn default() -> Self {
+        Self {
+            reserved: Duration::from_hours(72),
+            hours: vec![4],
+            continuously: true,
+            interval: Duration::from_secs(10),
+            segment_pause: Duration::from_millis(100),
+            queue_pause: Duration::from_millis(100),
+            batch: 10,
+            clean_forcibly: true,
+            max_used_percent: 75,
+            forced_percent: 85,
+            warning_percent: 90,
+        }
+    }
+}
+
+impl RetentionConfig {
+    pub(crate) fn max_used_percent(&self) -> u64 {
+        self.max_used_percent.clamp(10, 95)
+    }
+
+    pub(crate) fn forced_percent(&self) -> u64 {
+        self.forced_percent.clamp(30, 85)
+    }
+
+    pub(crate) fn warning_percent(&self) -> u64 {
+        match self.warning_percent {
+            100 => 100,
+            percent => percent.clamp(35, 90),
+        }
+    }
 }
 
 impl StoreConfig {
@@ -73,6 +139,7 @@ impl StoreConfig {
             delay_levels: DelayLevels::default(),
             check_crc: true,
             progress: Arc::default(),
+            retention: RetentionConfig::default(),
         }
     }
 

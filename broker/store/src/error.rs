@@ -27,6 +27,19 @@ pub enum StoreError {
         /// Its size.
         bytes: u64,
     },
+    /// More of a disk is in use than allowed. Sending goes on by itself once there is room.
+    #[error(
+        "the disk is full: {used_percent} % of the file system of {} are in use, \
+         diskSpaceWarningLevelRatio allows {limit_percent} %", path.display()
+    )]
+    DiskLevel {
+        /// A directory of the store.
+        path: PathBuf,
+        /// Percent of its file system in use.
+        used_percent: u64,
+        /// Percent allowed.
+        limit_percent: u64,
+    },
     /// A write or sync failed earlier; nobody knows what is on disk, so nothing more is taken.
     #[error("the store is read-only since {} failed: {reason}", path.display())]
     Fenced {

@@ -7,12 +7,23 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use common::clock::Millis;
 
 mod disk;
 #[cfg(any(test, feature = "sim"))]
 pub(crate) mod sim;
 
 pub use disk::DiskFiles;
+
+/// The file system a directory is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes in use and those that can be; what only the system's administrator may use is not
+    /// among them.
+    pub total: u64,
+    /// Bytes that can still be used.
+    pub free: u64,
+}
 
 /// A directory tree. Every method may be called from any thread.
 pub trait Files: Debug + Send + Sync + 'static {
@@ -42,6 +53,18 @@ pub trait Files: Debug + Send + Sync + 'static {
     /// # Errors
     /// What the system says.
     fn list_directories(&self, directory: &Path) -> io::Result<Vec<String>>;
+
+    /// When the content of a file was changed last.
+    ///
+    /// # Errors
+    /// What the system says; `NotFound` when there is none.
+    fn modified(&self, path: &Path) -> io::Result<Millis>;
+
+    /// The file system of `directory`, or of the nearest directory above it that exists.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn space(&self, directory: &Path) -> io::Result<Space>;
 
     /// Deletes a file and makes that safe.
     ///

@@ -247,6 +247,18 @@ impl IndexFlush {
         self.queues.write_out()
     }
 
+    /// Sees to it that recovery needs nothing of the log below `end`. False when it would: that part
+    /// is not dispatched yet.
+    pub(crate) fn cover(&self, end: u64) -> Result<bool, StoreError> {
+        let mut progress = self.progress.lock();
+        let covers =
+            |progress: &Progress| progress.written.is_some_and(|mark| mark.dispatched >= end);
+        if !covers(&progress) {
+            self.sync(&mut progress)?;
+        }
+        Ok(covers(&progress))
+    }
+
     /// Deletes the files of a topic's queues, which the table has forgotten.
     pub(crate) fn delete_files(&self, topic: &str) -> Result<(), StoreError> {
         // While this is held nobody writes a queue, which would make its directory again.

@@ -9,6 +9,7 @@
 
 mod batch;
 mod checkpoint;
+mod clean;
 mod commit_log;
 mod config;
 mod consume_queue;
@@ -19,6 +20,7 @@ mod mapped_file;
 mod open;
 mod read;
 mod reput;
+mod retention;
 mod schedule;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
@@ -29,10 +31,10 @@ mod write;
 pub use batch::{Appended, RecordBatch};
 pub use commit_log::cut::Cut;
 pub use common::message::RecordParts;
-pub use config::{FlushMode, StoreConfig};
+pub use config::{FlushMode, RetentionConfig, StoreConfig};
 pub use consume_queue::Queue;
 pub use error::StoreError;
-pub use files::{DiskFiles, Files, StoreFile};
+pub use files::{DiskFiles, Files, Space, StoreFile};
 pub use open::{Recovery, RecoveryProgress, StoreTasks, open};
 pub use read::{Boundary, GetRequest, GetResult, GetStatus, StoreReader, StoreStatus};
 pub use reput::Arrivals;

@@ -10,6 +10,7 @@ use common::clock::Clock;
 use parking_lot::Mutex;
 
 use crate::checkpoint::{Checkpoint, CheckpointFile};
+use crate::clean::{Clean, CleanParts};
 use crate::commit_log::CommitLog;
 use crate::commit_log::cut::{Cut, cut};
 use crate::commit_log::recover::{Found, start_segment, walk};
@@ -49,26 +50,14 @@ pub(crate) fn open_stepped(
 ) -> Result<(StoreWriter, StoreReader, StoreTasks), StoreError> {
     config.check()?;
     let root = config.root.clone();
-    files
-        .create_directories(&root)
-        .map_err(StoreError::io("create", &root))?;
-    let lock = files
-        .lock(&root.join("lock"))
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => StoreError::Locked { path: root.clone() },
-            _ => StoreError::io("lock", &root)(error),
-        })?;
+    let lock = take_lock(&*files, &root)?;
     let abort = root.join("abort");
     let clean = mark_in_use(&*files, &abort)?;
     let (checkpoint_file, checkpoint) = CheckpointFile::open(&*files, &root.join("checkpoint"))?;
     let segments = Segments::open(Arc::clone(&files), &config.commit_log, config.segment_bytes)?;
     let segments = Arc::new(segments);
     config.progress.begin("opening the ConsumeQueues");
-    let queues = Arc::new(QueueTable::open(
-        Arc::clone(&files),
-        &config,
-        segments.min_offset(),
-    )?);
+    let queues = Arc::new(QueueTable::open(Arc::clone(&files), &config)?);
     config.progress.begin("checking the CommitLog");
     let recovered = recover(&config, &segments, &queues, checkpoint, clean)?;
 
@@ -103,17 +92,30 @@ pub(crate) fn open_stepped(
         IndexStart {
             checkpoint: checkpoint_file,
             written: ours.then_some(mark),
-            clock,
+            clock: Arc::clone(&clock),
         },
     ));
     // What the checkpoint says may be more than the log has now.
     index.sync_now()?;
+    let cleaning = Arc::new(Clean::new(
+        &config,
+        CleanParts {
+            log: Arc::clone(&log),
+            queues: Arc::clone(&queues),
+            index: Arc::clone(&index),
+            files: Arc::clone(&files),
+            clock,
+        },
+    ));
+    // A disk that is too full takes nothing from the first moment on.
+    cleaning.look(false);
     let writer = StoreWriter {
         log: Arc::clone(&log),
         queues: Arc::clone(&queues),
         reput: Arc::clone(&reput),
         flush: Arc::clone(&flush),
         index: Arc::clone(&index),
+        clean: Arc::clone(&cleaning),
         mode: config.flush_mode,
     };
     let reader = StoreReader {
@@ -131,12 +133,28 @@ pub(crate) fn open_stepped(
             log,
             flush,
             index,
+            clean: cleaning,
             threads: Vec::new(),
             files,
             abort,
             lock,
         },
     ))
+}
+
+/// The store belongs to this process as long as what is returned is held.
+fn take_lock(files: &dyn Files, root: &Path) -> Result<Box<dyn Send + Sync>, StoreError> {
+    files
+        .create_directories(root)
+        .map_err(StoreError::io("create", root))?;
+    files
+        .lock(&root.join("lock"))
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => StoreError::Locked {
+                path: root.to_owned(),
+            },
+            _ => StoreError::io("lock", root)(error),
+        })
 }
 
 /// Leaves the file `abort` for the time the store is open. True when it was not there: the last
@@ -263,6 +281,7 @@ fn recover(
             units += queue.cut(&*queues.files, dispatch_from, !clean)?;
         }
     }
+    queues.advance_min(start)?;
     if let Some(Cut { at, bytes, kept_in }) = &cut {
         let kept_in = kept_in.display();
         tracing::warn!(
@@ -317,10 +336,12 @@ fn start_threads(tasks: &StoreTasks) -> Result<Vec<JoinHandle<()>>, StoreError> 
     let log = &tasks.log;
     let (prepare, segments) = (Arc::clone(&log.prepare), Arc::clone(&log.segments));
     let (flush, index) = (Arc::clone(&tasks.flush), Arc::clone(&tasks.index));
+    let clean = Arc::clone(&tasks.clean);
     Ok(vec![
         spawn_critical("store-prepare", move || prepare.run(&segments))?,
         spawn_critical("store-flush", move || flush.run())?,
         spawn_critical("store-index", move || index.run())?,
+        spawn_critical("store-clean", move || clean.run())?,
     ])
 }
 
@@ -353,6 +374,7 @@ pub struct StoreTasks {
     pub(crate) log: Arc<CommitLog>,
     pub(crate) flush: Arc<Flush>,
     pub(crate) index: Arc<IndexFlush>,
+    pub(crate) clean: Arc<Clean>,
     threads: Vec<JoinHandle<()>>,
     files: Arc<dyn Files>,
     abort: PathBuf,
@@ -383,8 +405,16 @@ impl StoreTasks {
         Ok(())
     }
 
+    /// Ends the threads and leaves everything as it is.
+    #[cfg(test)]
+    pub(crate) fn abandon(&self) {
+        self.log.prepare.abandon();
+        self.stop_threads();
+    }
+
     fn stop_threads(&self) {
         self.flush.stop();
         self.index.stop();
+        self.clean.stop();
     }
 }

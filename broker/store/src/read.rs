@@ -109,9 +109,18 @@ pub struct StoreReader {
 struct Scan {
     result: GetResult,
     next: u64,
-    /// The slice that is growing, as positions of the log.
-    open: Option<(u64, u64)>,
+    /// The slice that is growing.
+    open: Option<OpenSlice>,
     last_physical: u64,
+}
+
+/// Records that stand one behind the other in one segment.
+#[derive(Clone, Copy)]
+struct OpenSlice {
+    /// Positions of the log.
+    start: u64,
+    end: u64,
+    records: usize,
 }
 
 impl StoreReader {
@@ -168,12 +177,14 @@ impl StoreReader {
         if offset > max {
             return empty(GetStatus::OffsetOverflowBadly, max, min, max);
         }
-        self.scan(
-            &request,
-            &queue,
-            offset,
-            empty(GetStatus::NoMatchedMessage, offset, min, max),
-        )
+        let nothing = empty(GetStatus::NoMatchedMessage, offset, min, max);
+        let result = self.scan(&request, &queue, offset, nothing);
+        let min = queue.min_offset();
+        if result.count == 0 && offset < min {
+            // The messages were deleted since the first look, and maybe their units too.
+            return empty(GetStatus::OffsetTooSmall, min, min, max);
+        }
+        result
     }
 
     fn scan(
@@ -245,14 +256,17 @@ impl StoreReader {
         }
         match &mut scan.open {
             // A slice cannot cross a file, and the first record of a file starts a new one.
-            Some((_, open_end))
-                if *open_end == start && !start.is_multiple_of(self.log.segments.bytes) =>
-            {
-                *open_end = end;
+            Some(open) if open.end == start && !start.is_multiple_of(self.log.segments.bytes) => {
+                open.end = end;
+                open.records += 1;
             }
             _ => {
                 self.close(scan);
-                scan.open = Some((start, end));
+                scan.open = Some(OpenSlice {
+                    start,
+                    end,
+                    records: 1,
+                });
             }
         }
         scan.result.cold |= !self.is_hot(start);
@@ -263,12 +277,20 @@ impl StoreReader {
 
     /// Cuts the slice that was growing.
     fn close(&self, scan: &mut Scan) {
-        let Some((start, end)) = scan.open.take() else {
+        let Some(open) = scan.open.take() else {
             return;
         };
-        let bytes = usize::try_from(end - start).unwrap_or(usize::MAX);
-        if let Some(slice) = self.log.segments.view(start, bytes) {
-            scan.result.records.push(slice);
+        let bytes = usize::try_from(open.end - open.start).unwrap_or(usize::MAX);
+        let result = &mut scan.result;
+        if let Some(slice) = self.log.segments.view(open.start, bytes) {
+            result.records.push(slice);
+            return;
+        }
+        // The segment was deleted since its units were read.
+        result.count -= open.records;
+        result.bytes -= bytes;
+        if result.count == 0 {
+            result.status = GetStatus::MessageWasRemoving;
         }
     }
 
@@ -338,7 +360,11 @@ impl StoreReader {
 
     /// Store time of the oldest record of the whole log.
     pub fn earliest_store_time_of_all(&self) -> Option<i64> {
-        let record = self.record_at(PhysicalOffset(self.log.segments.min_offset()))?;
+        let oldest = || PhysicalOffset(self.log.segments.min_offset());
+        // The oldest segment may be deleted between the two; then the next one is asked.
+        let record = self
+            .record_at(oldest())
+            .or_else(|| self.record_at(oldest()))?;
         RecordView::parse(&record)
             .ok()
             .map(|record| record.store_timestamp)

@@ -24,6 +24,8 @@ pub enum Step {
     WriteOut,
     /// Brings them to the disk, then the checkpoint.
     SyncIndexes,
+    /// Deletes files that have expired.
+    Clean,
 }
 
 /// Opens a store without its threads.
@@ -53,6 +55,10 @@ impl StoreTasks {
             }
             Step::WriteOut => self.index.write_out_now(),
             Step::SyncIndexes => self.index.sync_now(),
+            Step::Clean => {
+                self.clean.step();
+                Ok(())
+            }
         }
     }
 }

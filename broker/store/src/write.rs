@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::batch::{Appended, RecordBatch};
+use crate::clean::Clean;
 use crate::commit_log::CommitLog;
 use crate::config::FlushMode;
 use crate::consume_queue::{Queue, QueueTable};
@@ -20,6 +21,7 @@ pub struct StoreWriter {
     pub(crate) reput: Arc<Reput>,
     pub(crate) flush: Arc<Flush>,
     pub(crate) index: Arc<IndexFlush>,
+    pub(crate) clean: Arc<Clean>,
     pub(crate) mode: FlushMode,
 }
 
@@ -86,6 +88,11 @@ impl StoreWriter {
     /// The disk refuses; the log takes nothing more then.
     pub fn flush(&self) -> Result<(), StoreError> {
         self.flush.flush()
+    }
+
+    /// Has everything that has expired deleted soon, at whatever hour.
+    pub fn delete_expired(&self) {
+        self.clean.ask();
     }
 
     /// Forgets a topic's queues; a topic of the same name begins at 0 again. Its messages stay in

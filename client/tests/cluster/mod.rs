@@ -94,6 +94,7 @@ impl Cluster {
             "brokerClusterName=DefaultCluster\nbrokerName=broker-a\nbrokerId=0\nlistenPort={}\n\
              haListenPort={}\nbrokerIP1=127.0.0.1\nbrokerIP2=127.0.0.1\nnamesrvAddr={}\n\
              storePathRootDir={}\nstorePathCommitLog={}\nmappedFileSizeCommitLog=67108864\n\
+             cleanFileForciblyEnable=false\ndiskSpaceWarningLevelRatio=100\n\
              autoCreateTopicEnable=true\n",
             self.broker_port,
             self.ha_port,

@@ -41,7 +41,17 @@ struct Tail {
     ahead: Option<u64>,
     /// The disk had no room; it is not asked again before this time.
     full: Option<(PathBuf, Duration)>,
+    /// A disk is fuller than it may be.
+    level: Option<Level>,
     closed: bool,
+}
+
+/// How full the file system of a directory is, and may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Level {
+    pub(crate) path: PathBuf,
+    pub(crate) used_percent: u64,
+    pub(crate) limit_percent: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -64,6 +74,7 @@ impl CommitLog {
             fenced: None,
             ahead: None,
             full: None,
+            level: None,
             closed: false,
         };
         Self {
@@ -94,6 +105,26 @@ impl CommitLog {
     /// Takes no more appends: the store is being shut down.
     pub(crate) fn close(&self) {
         self.tail.lock().closed = true;
+    }
+
+    /// Takes no more appends while a disk is too full, which is told again and again.
+    pub(crate) fn set_level(&self, level: Option<Level>) {
+        let before = std::mem::replace(&mut self.tail.lock().level, level.clone());
+        match (before, level) {
+            (
+                None,
+                Some(Level {
+                    path,
+                    used_percent,
+                    limit_percent,
+                }),
+            ) => tracing::error!(
+                path = %path.display(), used_percent, limit_percent,
+                "the disk is too full: messages are refused"
+            ),
+            (Some(_), None) => tracing::info!("the disk has room again: messages are taken"),
+            _ => {}
+        }
     }
 
     /// Why appends are refused at the moment, if they are.
@@ -317,7 +348,18 @@ impl Tail {
         if self.closed {
             return Some(StoreError::ShuttingDown);
         }
-        let Fenced { path, reason } = self.fenced.clone()?;
-        Some(StoreError::Fenced { path, reason })
+        if let Some(Fenced { path, reason }) = self.fenced.clone() {
+            return Some(StoreError::Fenced { path, reason });
+        }
+        let Level {
+            path,
+            used_percent,
+            limit_percent,
+        } = self.level.clone()?;
+        Some(StoreError::DiskLevel {
+            path,
+            used_percent,
+            limit_percent,
+        })
     }
 }

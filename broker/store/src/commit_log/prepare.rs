@@ -83,6 +83,13 @@ impl Prepare {
         true
     }
 
+    /// Ends the helper's loop and leaves everything as it is.
+    #[cfg(test)]
+    pub(crate) fn abandon(&self) {
+        self.state.lock().stop = true;
+        self.changed.notify_all();
+    }
+
     /// Ends the helper's loop; a segment nobody took is deleted.
     pub(crate) fn stop(&self, segments: &Segments) -> Result<(), StoreError> {
         let mut state = self.state.lock();

@@ -130,6 +130,12 @@ impl Segments {
         list.push(segment);
     }
 
+    /// Takes the oldest segment off the list, unless it is the last one; its file stays.
+    pub(crate) fn take_first(&self) -> Option<Arc<Segment>> {
+        let mut list = self.list.write();
+        (list.len() > 1).then(|| list.remove(0))
+    }
+
     /// Takes the segments from `base` on off the list; their files stay. Newest first: whoever
     /// does away with them in this order leaves no hole if a crash comes in between.
     pub(crate) fn take_from(&self, base: u64) -> Vec<Arc<Segment>> {

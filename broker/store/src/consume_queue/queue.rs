@@ -13,6 +13,7 @@ use crate::commit_log::segments::file_name;
 use crate::error::StoreError;
 use crate::files::{Files, StoreFile};
 
+mod oldest;
 mod recover;
 
 /// Units a busy queue keeps in memory although they are in its file: those who read at the tail
@@ -21,6 +22,9 @@ const KEPT_UNITS: usize = 256;
 /// Most messages a queue may lack in its middle. More than any crash can lose are the sign of a
 /// damaged record, whose offset must not make the queue grow without bounds.
 const MAX_HOLE_UNITS: u64 = 1_000_000;
+
+/// Behind every log.
+const NO_RECORD: u64 = u64::MAX;
 
 /// A queue of a topic. Held by whoever sends to it or waits for it.
 pub struct Queue {
@@ -31,6 +35,11 @@ pub struct Queue {
     /// End of what consumers can see.
     visible: AtomicU64,
     min: AtomicU64,
+    /// Position of the oldest message's record, or a lower one; [`NO_RECORD`] without messages.
+    /// Changes with `min`, under the lock of the tail.
+    oldest: AtomicU64,
+    /// There may be files that hold nothing but units before `min`.
+    outdated: AtomicBool,
     watchers: AtomicU32,
     /// It is on the list of those to be written.
     dirty: AtomicBool,
@@ -74,6 +83,8 @@ impl Queue {
             next: AtomicU64::new(0),
             visible: AtomicU64::new(0),
             min: AtomicU64::new(0),
+            oldest: AtomicU64::new(NO_RECORD),
+            outdated: AtomicBool::new(false),
             watchers: AtomicU32::new(0),
             dirty: AtomicBool::new(false),
             deleted: AtomicBool::new(false),
@@ -158,7 +169,6 @@ impl Queue {
         }
         if end == 0 || offset < end {
             (tail.first, tail.filed) = (offset, offset);
-            self.min.store(offset, Ordering::Release);
         } else if offset - end > MAX_HOLE_UNITS {
             tracing::error!(queue = ?self, offset, "a record names an offset far beyond the queue");
             return false;
@@ -167,6 +177,10 @@ impl Queue {
             for _ in end..offset {
                 tail.units.extend_from_slice(&Unit::BLANK.encode());
             }
+        }
+        if self.oldest.load(Ordering::Relaxed) == NO_RECORD {
+            self.oldest.store(unit.physical_offset, Ordering::Relaxed);
+            self.min.store(offset, Ordering::Release);
         }
         tail.units.extend_from_slice(&unit.encode());
         tail.active = true;
@@ -311,6 +325,10 @@ impl Queue {
         };
         self.visible.store(end, Ordering::SeqCst);
         self.next.store(end, Ordering::Relaxed);
+        if end <= self.min_offset() {
+            self.min.store(end, Ordering::Release);
+            self.oldest.store(NO_RECORD, Ordering::Relaxed);
+        }
     }
 
     fn place(&self, offset: u64) -> Place {
@@ -342,6 +360,12 @@ impl Queue {
 impl Tail {
     fn end(&self) -> u64 {
         self.first + (self.units.len() / UNIT_BYTES) as u64
+    }
+
+    /// The unit of message `offset` if it is in memory.
+    fn unit(&self, offset: u64) -> Option<Unit> {
+        let at = units_len(offset.checked_sub(self.first)?);
+        Unit::decode(self.units.get(at..)?.first_chunk()?)
     }
 
     /// Drops units that are in a file, all but the last `keep`.

@@ -62,12 +62,8 @@ impl Equivalent<Key> for KeyRef<'_> {
 }
 
 impl QueueTable {
-    /// Opens the queues of `config`; the log begins at `log_start`.
-    pub(crate) fn open(
-        files: Arc<dyn Files>,
-        config: &StoreConfig,
-        log_start: u64,
-    ) -> Result<Self, StoreError> {
+    /// Opens the queues of `config`, with all units their files hold.
+    pub(crate) fn open(files: Arc<dyn Files>, config: &StoreConfig) -> Result<Self, StoreError> {
         let table = Self {
             files,
             directory: config.root.join("consumequeue"),
@@ -90,9 +86,7 @@ impl QueueTable {
                     tracing::warn!(path = %path.display(), "not a queue: its name is no number");
                     continue;
                 };
-                table
-                    .get_or_create(&topic, id)
-                    .load(&*table.files, log_start)?;
+                table.get_or_create(&topic, id).load(&*table.files)?;
             }
         }
         Ok(table)
@@ -181,6 +175,18 @@ impl QueueTable {
         if queue.become_dirty() {
             self.dirty.lock().push(Arc::clone(queue));
         }
+    }
+
+    /// Lets every queue begin with its oldest message in a log that begins at `log_start`. A queue
+    /// whose files cannot be read is tried again by the next call; its error is returned.
+    pub(crate) fn advance_min(&self, log_start: u64) -> Result<(), StoreError> {
+        let mut failed = None;
+        for queue in self.all() {
+            if let Err(error) = queue.advance_min(&*self.files, log_start) {
+                failed = Some(error);
+            }
+        }
+        failed.map_or(Ok(()), Err)
     }
 
     /// Hands all units to the file system; they are not synced. A queue that cannot be written

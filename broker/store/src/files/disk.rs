@@ -8,9 +8,10 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use common::clock::Millis;
 use rustix::fs::{FallocateFlags, FlockOperation, SeekFrom};
 
-use super::{Files, StoreFile};
+use super::{Files, Space, StoreFile};
 use crate::mapped_file::ReadMap;
 
 /// Zeros written at a time where the file system cannot zero a range itself.
@@ -89,6 +90,25 @@ impl Files for DiskFiles {
                 .file_type()?
                 .is_dir()
                 .then(|| entry.file_name().to_string_lossy().into_owned()))
+        })
+    }
+
+    fn modified(&self, path: &Path) -> io::Result<Millis> {
+        use std::os::unix::fs::MetadataExt;
+        let meta = fs::metadata(path)?;
+        let seconds = meta.mtime().saturating_mul(1000);
+        Ok(Millis(
+            seconds.saturating_add(meta.mtime_nsec() / 1_000_000),
+        ))
+    }
+
+    fn space(&self, directory: &Path) -> io::Result<Space> {
+        let there = directory.ancestors().find(|path| path.is_dir());
+        let found = rustix::fs::statvfs(there.unwrap_or(directory))?;
+        let used = found.f_blocks.saturating_sub(found.f_bfree);
+        Ok(Space {
+            total: (used.saturating_add(found.f_bavail)).saturating_mul(found.f_frsize),
+            free: found.f_bavail.saturating_mul(found.f_frsize),
         })
     }
 

@@ -6,6 +6,7 @@
 //! last sync, each length, each change of a name. [`SimFiles::image`] remembers a moment, and
 //! [`Image`] makes of it what another process finds after a crash in that moment.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::ops::Range;
@@ -13,9 +14,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use common::clock::Millis;
 use parking_lot::{Mutex, RwLock};
 
-use super::{Files, StoreFile};
+use super::{Files, Space, StoreFile};
 
 mod content;
 mod tree;
@@ -31,6 +33,9 @@ pub struct SimFiles(Arc<Disk>);
 struct Disk {
     tree: Mutex<Tree>,
     trouble: Mutex<Trouble>,
+    /// When files were written last, as far as somebody has said so.
+    modified: Mutex<BTreeMap<PathBuf, Millis>>,
+    space: Mutex<Space>,
     observer: RwLock<Option<Arc<dyn Observer>>>,
 }
 
@@ -51,6 +56,8 @@ pub enum Failing {
     Write,
     /// Syncs of a file, a directory or a tree.
     Sync,
+    /// Deletions of a file.
+    Delete,
 }
 
 /// One step that changes what is on the disk, or may be.
@@ -108,6 +115,11 @@ impl SimFiles {
         Arc::new(Self(Arc::new(Disk {
             tree: Mutex::new(tree),
             trouble: Mutex::new(trouble),
+            modified: Mutex::default(),
+            space: Mutex::new(Space {
+                total: 100,
+                free: 100,
+            }),
             observer: RwLock::default(),
         })))
     }
@@ -147,6 +159,17 @@ impl SimFiles {
     /// Has one operation fail: the next for 0, the one after it for 1 and so on.
     pub fn fail(&self, operation: Failing, after: u64) {
         self.0.trouble.lock().failing = Some((operation, after));
+    }
+
+    /// How large the disk says it is; it does not count what is on it.
+    pub fn set_space(&self, space: Space) {
+        *self.0.space.lock() = space;
+    }
+
+    /// Sets when a file was written last; of files of which nobody says it, it is 0.
+    pub fn touch(&self, path: impl AsRef<Path>, modified: Millis) {
+        let path = path.as_ref().to_owned();
+        self.0.modified.lock().insert(path, modified);
     }
 
     /// Content of a file.
@@ -219,6 +242,9 @@ impl SimFiles {
 
     fn unlink(&self, path: &Path) -> io::Result<()> {
         self.step(&Op::Unlink(path.to_owned()), |tree, trouble| {
+            if trouble.hits(Failing::Delete) {
+                return Err(io::ErrorKind::PermissionDenied.into());
+            }
             let id = tree.unlink(path)?;
             let freed = tree.content(id).map_or(0, Content::taken_bytes);
             trouble.room = trouble.room.saturating_add(freed);
@@ -365,6 +391,16 @@ impl Files for SimFiles {
             .entries(directory)
             .filter(|(_, id)| tree.content(*id).is_none());
         Ok(directories.map(|(name, _)| name.to_string()).collect())
+    }
+
+    fn modified(&self, path: &Path) -> io::Result<Millis> {
+        self.0.tree.lock().find_file(path)?;
+        let modified = self.0.modified.lock().get(path).copied();
+        Ok(modified.unwrap_or_default())
+    }
+
+    fn space(&self, _directory: &Path) -> io::Result<Space> {
+        Ok(*self.0.space.lock())
     }
 
     fn delete(&self, path: &Path) -> io::Result<()> {

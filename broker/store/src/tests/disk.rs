@@ -29,6 +29,12 @@ fn start_with(
     let config = StoreConfig {
         segment_bytes: 1 << 20,
         flush_mode,
+        retention: RetentionConfig {
+            // The disk of the machine may be as full as it likes.
+            clean_forcibly: false,
+            warning_percent: 100,
+            ..RetentionConfig::default()
+        },
         ..StoreConfig::new(root.join("store"))
     };
     open(

@@ -17,6 +17,7 @@ mod crash;
 mod disk;
 mod properties;
 mod reading;
+mod retention;
 mod schedule;
 mod writing;
 
@@ -29,7 +30,24 @@ pub(crate) struct Bench {
     pub(crate) arrivals: Arc<Seen>,
     pub(crate) writer: StoreWriter,
     pub(crate) reader: StoreReader,
-    tasks: StoreTasks,
+    tasks: Running,
+}
+
+/// The threads of a store, which end with this value and do nothing more.
+pub(crate) struct Running(Option<StoreTasks>);
+
+impl Running {
+    pub(crate) fn shutdown(mut self) -> Result<(), StoreError> {
+        self.0.take().map_or(Ok(()), StoreTasks::shutdown)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(tasks) = &self.0 {
+            tasks.abandon();
+        }
+    }
 }
 
 /// Arrivals as they were reported: queue id, end, tags code.
@@ -51,6 +69,12 @@ pub(crate) fn config(mode: FlushMode) -> StoreConfig {
         // The threads do nothing unless a test asks.
         flush_interval: Duration::from_hours(1),
         index_interval: Duration::from_hours(1),
+        retention: RetentionConfig {
+            interval: Duration::from_hours(1),
+            segment_pause: Duration::ZERO,
+            queue_pause: Duration::ZERO,
+            ..RetentionConfig::default()
+        },
         ..StoreConfig::new("/s")
     }
 }
@@ -71,7 +95,7 @@ impl Bench {
             arrivals,
             writer,
             reader,
-            tasks,
+            tasks: Running(Some(tasks)),
         }
     }
 

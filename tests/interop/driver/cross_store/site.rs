@@ -70,6 +70,8 @@ impl Site {
         // Several files of each kind with few messages, and little memory for the reference.
         let small = [
             ("mappedFileSizeCommitLog", "1048576"),
+            ("cleanFileForciblyEnable", "false"),
+            ("diskSpaceWarningLevelRatio", "100"),
             ("mappedFileSizeConsumeQueue", "2000"),
             ("maxMessageSize", "262144"),
             ("maxHashSlotNum", "500"),

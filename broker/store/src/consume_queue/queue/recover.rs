@@ -1,6 +1,5 @@
-//! Finding a queue's ends in its files, and cutting off what the log has not.
+//! Finding a queue's end in its files, and cutting off what the log has not.
 
-use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 
 use super::{Queue, UNIT_BYTES, Unit};
@@ -18,44 +17,25 @@ impl Queue {
         Ok(one.first().copied().filter(|unit| !unit.is_blank()))
     }
 
-    /// Finds the end of the queue in its files, and its oldest message in a log that begins at
-    /// `log_start`. After a crash there may be holes: nothing behind the first one found counts.
-    pub(in crate::consume_queue) fn load(
-        &self,
-        files: &dyn Files,
-        log_start: u64,
-    ) -> Result<(), StoreError> {
+    /// Finds the end of the queue in its files. After a crash there may be holes: nothing behind the
+    /// first one found counts. Where its oldest message is, [`Self::advance_min`] finds.
+    pub(in crate::consume_queue) fn load(&self, files: &dyn Files) -> Result<(), StoreError> {
         let bases = self.files_there(files)?;
         let Some(first) = bases.first().copied() else {
             return Ok(());
         };
         let last = self.last_file(files, &bases)?;
-        let (mut end, mut min) = (last / UNIT_BYTES as u64, None);
-        let mut base = first;
-        while min.is_none() && base <= last {
-            let mut seen = base / UNIT_BYTES as u64;
-            self.scan(files, base, |offset, unit| {
-                if unit.is_blank() || unit.physical_offset < log_start {
-                    seen = offset + 1;
-                    return ControlFlow::Continue(());
-                }
-                min = Some(offset);
-                ControlFlow::Break(())
-            })?;
-            base += self.file_bytes;
-            if min.is_none() && seen < base / UNIT_BYTES as u64 {
-                self.set_end(seen);
-                self.min.store(seen, Ordering::Release);
-                return Ok(());
-            }
-        }
-        self.scan(files, last, |offset, _| {
+        let min = first / UNIT_BYTES as u64;
+        let (mut end, mut oldest) = (last / UNIT_BYTES as u64, 0);
+        self.scan(files, last, |offset, unit| {
             end = offset + 1;
-            ControlFlow::Continue(())
+            if offset == min && !unit.is_blank() {
+                oldest = unit.physical_offset;
+            }
         })?;
+        self.min.store(min, Ordering::Release);
+        self.oldest.store(oldest, Ordering::Relaxed);
         self.set_end(end);
-        self.min
-            .store(min.unwrap_or(end).min(end), Ordering::Release);
         Ok(())
     }
 
@@ -123,7 +103,7 @@ impl Queue {
         &self,
         files: &dyn Files,
         base: u64,
-        mut visit: impl FnMut(u64, Unit) -> ControlFlow<()>,
+        mut visit: impl FnMut(u64, Unit),
     ) -> Result<(), StoreError> {
         let path = self.path(base);
         let file = files.open(&path).map_err(StoreError::io("open", &path))?;
@@ -138,9 +118,7 @@ impl Queue {
                 let Some(unit) = Unit::decode(raw) else {
                     return Ok(());
                 };
-                if visit(offset, unit).is_break() {
-                    return Ok(());
-                }
+                visit(offset, unit);
             }
             at += bytes;
             piece_bytes = SCAN_BYTES * 256;
