@@ -27,15 +27,15 @@ const _: () = assert!(WRITTEN_BYTES <= 512);
 
 /// What the file says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Checkpoint {
-    /// Store time of the newest record known to be on disk.
-    pub(crate) physic_timestamp: i64,
+pub struct Checkpoint {
+    /// Store time of the newest record known to be on disk, in milliseconds.
+    pub physic_timestamp: i64,
     /// Store time of the newest record whose unit, and all before it, are on disk.
-    pub(crate) logics_timestamp: i64,
+    pub logics_timestamp: i64,
     /// Position of the start of that record; 0: not known.
-    pub(crate) logics_physical_offset: u64,
+    pub logics_physical_offset: u64,
     /// All units of records below this position are on disk, if only Arugula wrote the file.
-    pub(crate) indexed: Option<u64>,
+    pub indexed: Option<u64>,
 }
 
 /// The open file.
@@ -76,6 +76,11 @@ impl CheckpointFile {
 }
 
 impl Checkpoint {
+    /// From the file's bytes. An unfinished file says nothing, which is always safe.
+    pub(crate) fn read(file: &[u8]) -> Self {
+        file.first_chunk().map_or_else(Self::default, Self::decode)
+    }
+
     fn decode(bytes: &[u8; WRITTEN_BYTES]) -> Self {
         let i64_at = |at: usize| {
             bytes[at..]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use common::message::properties;
 
 /// The topic of messages that wait.
-const TOPIC: &str = "SCHEDULE_TOPIC_XXXX";
+pub(crate) const TOPIC: &str = "SCHEDULE_TOPIC_XXXX";
 /// How long a message of a level that does not exist waits, in milliseconds.
 const UNKNOWN_LEVEL_MS: i64 = 1_000;
 

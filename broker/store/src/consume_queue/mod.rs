@@ -6,3 +6,4 @@ pub(crate) mod unit;
 
 pub use queue::Queue;
 pub(crate) use table::QueueTable;
+pub use unit::Unit;

@@ -9,10 +9,13 @@ const BLANK_SIZE: u32 = 0x7FFF_FFFF;
 
 /// Where a message is, and the hash of its tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Unit {
-    pub(crate) physical_offset: u64,
-    pub(crate) bytes: u32,
-    pub(crate) tags_code: i64,
+pub struct Unit {
+    /// Position of the record in the log.
+    pub physical_offset: u64,
+    /// Bytes of the record.
+    pub bytes: u32,
+    /// Hash of its tags; 0 without any.
+    pub tags_code: i64,
 }
 
 impl Unit {
@@ -46,12 +49,13 @@ impl Unit {
         })
     }
 
-    pub(crate) fn is_blank(&self) -> bool {
+    /// Stands before the first message of a queue that did not begin at 0.
+    pub fn is_blank(&self) -> bool {
         self.bytes == BLANK_SIZE
     }
 
     /// Offset behind the record.
-    pub(crate) fn end(&self) -> u64 {
+    pub fn end(&self) -> u64 {
         self.physical_offset + u64::from(self.bytes)
     }
 }

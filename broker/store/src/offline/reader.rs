@@ -1,0 +1,55 @@
+//! Single records of the log, by position.
+
+use std::io;
+
+use super::walk::{Judged, judge};
+use super::window::Window;
+use super::{OfflineStore, Segment};
+use crate::error::StoreError;
+
+/// Read around a record: messages of a queue often stand near each other.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// Reads records; keeps the file it read last open.
+#[derive(Debug)]
+pub struct RecordReader<'s> {
+    store: &'s OfflineStore,
+    open: Option<(&'s Segment, Window)>,
+}
+
+impl<'s> RecordReader<'s> {
+    /// A reader of `store`.
+    pub fn new(store: &'s OfflineStore) -> Self {
+        Self { store, open: None }
+    }
+
+    /// What stands at a position of the log.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] when the file cannot be read.
+    pub fn read(&mut self, offset: u64) -> Result<Judged<'_>, StoreError> {
+        let Some(segment) = self.store.segment_of(offset) else {
+            return Ok(Judged::Outside);
+        };
+        let io = StoreError::io("read", &segment.path);
+        if self
+            .open
+            .as_ref()
+            .is_none_or(|(open, _)| open.base != segment.base)
+        {
+            match Window::open(&segment.path, PIECE_BYTES) {
+                // A living broker deletes what is too old.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    return Ok(Judged::Outside);
+                }
+                opened => self.open = Some((segment, opened.map_err(io)?)),
+            }
+        }
+        match &mut self.open {
+            Some((_, window)) => {
+                judge(window, segment, offset, true).map_err(StoreError::io("read", &segment.path))
+            }
+            None => Ok(Judged::Outside),
+        }
+    }
+}
