@@ -100,6 +100,7 @@ where to look while both run
   broker             curl http://$broker_http/api/v1/status
   topics, groups     curl http://$broker_http/api/v1/topics ; curl http://$broker_http/api/v1/groups
   logs and store     $home
+  inside the store   $bin/mqadmin store ls --store $home/store
   the code           docs/architecture.md
 TXT
 if [ "$once" = --once ]; then

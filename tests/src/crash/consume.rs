@@ -78,7 +78,11 @@ fn commit(commits: &mut Connection, books: &Books, queue: &Queue) -> Result<()> 
     if answer.code == 0 {
         books.note_committed(queue, position);
     } else {
-        books.note_refusal();
+        let text = format!(
+            "{queue}: a commit was answered {} {}",
+            answer.code, answer.remark
+        );
+        books.fault(Fault::Other, text);
     }
     Ok(())
 }

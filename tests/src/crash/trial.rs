@@ -38,8 +38,7 @@ pub struct Cycle {
 /// One store, its broker, and the books about it.
 #[derive(Debug)]
 pub struct Trial {
-    /// The servers.
-    pub cluster: Cluster,
+    cluster: Cluster,
     /// What is known.
     pub books: Books,
     disk: Option<PowerCut>,

@@ -1,0 +1,224 @@
+//! `mqadmin store ls`.
+
+use std::io::Write as _;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use store::offline::{Ends, Look, OfflineQueue, OfflineStore, Segment};
+
+use super::{Place, state};
+use crate::terminal::{Code, Out, Usage, finish, out, table};
+use crate::text;
+
+/// Lists the files of a store with what they hold, and its topics and queues with their offsets.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    place: Place,
+    /// Only this topic.
+    #[arg(long)]
+    topic: Option<String>,
+    /// The result as one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args) -> Result<Code> {
+    let store = args.place.open()?;
+    let wanted = |queue: &&OfflineQueue| {
+        args.topic
+            .as_ref()
+            .is_none_or(|topic| *topic == queue.topic)
+    };
+    let mut queues = Vec::new();
+    for queue in store.queues.iter().filter(wanted) {
+        queues.push((queue, queue.ends(store.log_start())?));
+    }
+    if let Some(topic) = &args.topic
+        && queues.is_empty()
+    {
+        return Err(unknown_topic(&store, topic).into());
+    }
+    let mut newest = None;
+    for (queue, ends) in &queues {
+        if let Some(last) = ends.max.checked_sub(1).filter(|last| *last >= ends.min) {
+            let unit = queue
+                .units(last, 1)?
+                .first()
+                .map(|unit| unit.physical_offset);
+            newest = newest.max(unit);
+        }
+    }
+    let mut segments = Vec::new();
+    for segment in &store.segments {
+        segments.push((segment, store.look(segment, newest)?));
+    }
+    let mut out = out();
+    if args.json {
+        writeln!(out, "{}", as_json(&store, &segments, &queues))?;
+    } else {
+        print(&mut out, &store, &segments, &queues)?;
+    }
+    finish(out, Code::Good)
+}
+
+/// A topic without a queue, and those whose names are near.
+pub(super) fn unknown_topic(store: &OfflineStore, topic: &str) -> Usage {
+    let mut names: Vec<&str> = store.queues.iter().map(|queue| &*queue.topic).collect();
+    names.dedup();
+    let near = |name: &&&str| {
+        let (a, b) = (name.to_lowercase(), topic.to_lowercase());
+        a.contains(&b) || b.contains(&a)
+    };
+    let mut shown: Vec<&str> = names.iter().filter(near).copied().collect();
+    if shown.is_empty() {
+        shown = names;
+    }
+    let more = if shown.len() > 10 { ", …" } else { "" };
+    shown.truncate(10);
+    let list = if shown.is_empty() {
+        "none".to_owned()
+    } else {
+        shown.join(", ") + more
+    };
+    Usage(format!(
+        "no ConsumeQueue of a topic {topic:?} in {}; there are: {list}",
+        store.root.display()
+    ))
+}
+
+fn print(
+    out: &mut Out,
+    store: &OfflineStore,
+    segments: &[(&Segment, Look)],
+    queues: &[(&OfflineQueue, Ends)],
+) -> Result<()> {
+    writeln!(out, "{}, {}", store.root.display(), state(store))?;
+    let mut rows = table(
+        &[
+            "CommitLog",
+            "offset",
+            "size",
+            "used",
+            "first stored",
+            "last stored",
+        ],
+        &[1, 2, 3],
+    );
+    for (segment, look) in segments {
+        let (first, last) = look
+            .times
+            .map_or_else(Default::default, |(a, b)| (text::time(a), text::time(b)));
+        rows.add_row([
+            segment
+                .path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
+            segment.base.to_string(),
+            text::bytes(segment.bytes),
+            text::bytes(look.end - segment.base),
+            first,
+            last,
+        ]);
+    }
+    writeln!(out, "{rows}")?;
+    if let Some(checkpoint) = &store.checkpoint {
+        let mark = checkpoint
+            .indexed
+            .map_or_else(|| "none".to_owned(), |at| at.to_string());
+        writeln!(
+            out,
+            "checkpoint: log stored until {}, queues until {}, mark {mark}",
+            text::time(checkpoint.physic_timestamp),
+            text::time(checkpoint.logics_timestamp),
+        )?;
+    }
+    for unread in &store.unread {
+        writeln!(out, "not read: {unread}")?;
+    }
+    let mut rows = table(
+        &["topic", "queue", "min", "max", "messages", "files", "size"],
+        &[1, 2, 3, 4, 5, 6],
+    );
+    for (queue, ends) in queues {
+        let (files, bytes) = queue.files();
+        rows.add_row([
+            queue.topic.clone(),
+            queue.id.to_string(),
+            ends.min.to_string(),
+            ends.max.to_string(),
+            text::count(ends.max.saturating_sub(ends.min)),
+            files.to_string(),
+            text::bytes(bytes),
+        ]);
+    }
+    writeln!(out, "{rows}")?;
+    for finding in &store.findings {
+        writeln!(out, "{}: {}", finding.path.display(), finding.problem)?;
+    }
+    Ok(())
+}
+
+fn as_json(
+    store: &OfflineStore,
+    segments: &[(&Segment, Look)],
+    queues: &[(&OfflineQueue, Ends)],
+) -> Value {
+    let segments: Vec<_> = segments
+        .iter()
+        .map(|(segment, look)| {
+            json!({
+                "file": segment.path,
+                "base": segment.base,
+                "bytes": segment.bytes,
+                "used": look.end - segment.base,
+                "first_store_time": look.times.map(|times| times.0),
+                "last_store_time": look.times.map(|times| times.1),
+            })
+        })
+        .collect();
+    let queues: Vec<_> = queues
+        .iter()
+        .map(|(queue, ends)| {
+            json!({
+                "topic": queue.topic,
+                "queue": queue.id,
+                "min": ends.min,
+                "max": ends.max,
+                "files": queue.files().0,
+                "bytes": queue.files().1,
+            })
+        })
+        .collect();
+    let checkpoint = store.checkpoint.map(|checkpoint| {
+        json!({
+            "physic_timestamp": checkpoint.physic_timestamp,
+            "logics_timestamp": checkpoint.logics_timestamp,
+            "logics_physical_offset": checkpoint.logics_physical_offset,
+            "mark": checkpoint.indexed,
+        })
+    });
+    let findings: Vec<_> = store
+        .findings
+        .iter()
+        .map(|finding| {
+            json!({
+                "file": finding.path,
+                "problem": finding.problem,
+            })
+        })
+        .collect();
+    json!({
+        "store": store.root,
+        "state": state(store),
+        "live": store.state.live,
+        "closed_in_order": store.state.is_clean(),
+        "checkpoint": checkpoint,
+        "segments": segments,
+        "queues": queues,
+        "findings": findings,
+        "not_read": store.unread,
+    })
+}

@@ -1,0 +1,64 @@
+//! `mqadmin store`: a store's files, looked at from outside. Nothing but `rebuild` writes or takes
+//! the store's lock; a broker may have the store open meanwhile.
+
+mod ls;
+mod verify;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Subcommand;
+use store::offline::OfflineStore;
+
+use crate::terminal::Code;
+
+/// `mqadmin store`.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check every byte that can be checked.
+    Verify(verify::Args),
+    /// List files, topics and queues.
+    Ls(ls::Args),
+}
+
+/// Which store.
+#[derive(clap::Args)]
+struct Place {
+    /// The store's directory (storePathRootDir).
+    #[arg(long, value_name = "DIR")]
+    store: PathBuf,
+    /// Directory of the log, if it is not DIR/commitlog (storePathCommitLog); may be repeated.
+    #[arg(long, value_name = "DIR")]
+    commitlog: Vec<PathBuf>,
+}
+
+impl Place {
+    fn open(&self) -> Result<OfflineStore> {
+        Ok(OfflineStore::open(&self.store, &self.commitlog)?)
+    }
+}
+
+/// Runs a command of this family.
+pub fn run(args: Args) -> Result<Code> {
+    match args.command {
+        Command::Verify(args) => verify::run(&args),
+        Command::Ls(args) => ls::run(&args),
+    }
+}
+
+/// In what state the store was found.
+fn state(store: &OfflineStore) -> String {
+    let state = &store.state;
+    match (state.live, state.holder, &state.abort) {
+        (true, Some(process), _) => format!("open, by process {process}"),
+        (true, None, _) => "open".to_owned(),
+        (false, _, Some(process)) => format!("not closed in order by process {process}"),
+        (false, _, None) => "closed in order".to_owned(),
+    }
+}

@@ -1,0 +1,145 @@
+//! Exit codes, output, the progress bar and Ctrl-C.
+
+use std::io::{self, BufWriter, IsTerminal as _, StdoutLock, Write as _};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use indicatif::{ProgressBar, ProgressStyle};
+use store::offline::Progress;
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    /// All is well.
+    Good,
+    /// Damage, or nothing found.
+    Bad,
+    /// It was asked for something that makes no sense.
+    Usage,
+    /// Something could not be read or written.
+    Unreadable,
+    /// Ctrl-C.
+    Interrupted,
+}
+
+impl From<Code> for ExitCode {
+    fn from(code: Code) -> Self {
+        Self::from(match code {
+            Code::Good => 0,
+            Code::Bad => 1,
+            Code::Usage => 2,
+            Code::Unreadable => 3,
+            Code::Interrupted => 130,
+        })
+    }
+}
+
+/// What the caller asked for makes no sense.
+#[derive(Debug)]
+pub struct Usage(pub String);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// Says what went wrong, and the code for it. Whoever no longer reads our output has what he wants.
+pub fn code_of(error: &anyhow::Error) -> Code {
+    let closed = error.chain().any(|cause| {
+        let cause = cause.downcast_ref::<io::Error>();
+        cause.is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+    });
+    if closed {
+        return Code::Good;
+    }
+    eprintln!("mqadmin: {error:#}");
+    if error.is::<Usage>() {
+        Code::Usage
+    } else {
+        Code::Unreadable
+    }
+}
+
+/// Standard output.
+pub type Out = BufWriter<StdoutLock<'static>>;
+
+/// Standard output, buffered.
+pub fn out() -> Out {
+    BufWriter::with_capacity(64 << 10, io::stdout().lock())
+}
+
+/// Does `work` on a thread of its own, shows how far it is when standard error is a terminal, and
+/// stops it on Ctrl-C.
+pub fn watched<R: Send>(total_bytes: u64, work: impl FnOnce(&Progress) -> R + Send) -> Result<R> {
+    const TICK: Duration = Duration::from_millis(100);
+    let progress = Arc::new(Progress::default());
+    stop_on_interrupt(Arc::clone(&progress))?;
+    let bar = if io::stderr().is_terminal() {
+        let shape = "{bar:30} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
+        ProgressBar::new(total_bytes).with_style(ProgressStyle::with_template(shape)?)
+    } else {
+        ProgressBar::hidden()
+    };
+    let done = std::thread::scope(|scope| {
+        let (ended, end) = std::sync::mpsc::sync_channel::<()>(1);
+        let worker = scope.spawn(|| {
+            // Dropped when the work is done, however it ends.
+            let _ended = ended;
+            work(&progress)
+        });
+        while end.recv_timeout(TICK) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            bar.set_position(progress.bytes());
+        }
+        worker.join()
+    });
+    bar.finish_and_clear();
+    match done {
+        Ok(result) => Ok(result),
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+/// The first Ctrl-C stops the work, the second the process.
+fn stop_on_interrupt(progress: Arc<Progress>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()?;
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            runtime.block_on(async {
+                if tokio::signal::ctrl_c().await.is_ok() {
+                    progress.stop();
+                }
+                if tokio::signal::ctrl_c().await.is_ok() {
+                    std::process::exit(130);
+                }
+            });
+        })?;
+    Ok(())
+}
+
+/// A table for people.
+pub fn table(head: &[&str], right: &[usize]) -> comfy_table::Table {
+    let mut table = comfy_table::Table::new();
+    table
+        .load_preset(comfy_table::presets::UTF8_FULL_CONDENSED)
+        .set_header(head.to_vec());
+    for column in right {
+        if let Some(column) = table.column_mut(*column) {
+            column.set_cell_alignment(comfy_table::CellAlignment::Right);
+        }
+    }
+    table
+}
+
+/// Ends the output: what is still in the buffer is written.
+pub fn finish(mut out: Out, code: Code) -> Result<Code> {
+    out.flush()?;
+    Ok(code)
+}
