@@ -2,10 +2,13 @@
 
 mod config;
 mod disk_full;
+mod failing_disk;
 mod hostile;
+mod io_errors;
 mod kill;
 mod life;
 mod pages;
+mod pause;
 mod power;
 
 use std::time::Duration;

@@ -53,9 +53,17 @@ impl Cluster {
     /// # Errors
     /// When one does not become ready.
     pub fn with(settings: &[(&str, &str)]) -> Result<Self> {
+        Self::with_environment(settings, &Settings::new())
+    }
+
+    /// As [`Cluster::with`]; the broker's process gets some more variables.
+    ///
+    /// # Errors
+    /// When one does not become ready.
+    pub fn with_environment(settings: &[(&str, &str)], environment: &Settings) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("arugula-").tempdir()?;
         let namesrv = NameServer::start(dir.path())?;
-        let broker = Broker::start(dir.path(), &namesrv.address, settings)?;
+        let broker = Broker::start(dir.path(), &namesrv.address, settings, environment)?;
         Ok(Self {
             broker,
             namesrv,
@@ -107,7 +115,7 @@ impl NameServer {
         ]
         .into();
         ours(&mut settings, http);
-        let process = spawn(dir, NAMESRV, NAMESRV_MAIN, &settings)?;
+        let process = spawn(dir, NAMESRV, NAMESRV_MAIN, &settings, &Settings::new())?;
         process.wait_line("boot success", READY)?;
         Ok(Self {
             address: format!("127.0.0.1:{port}"),
@@ -124,7 +132,8 @@ impl NameServer {
     /// When it does not become ready.
     pub fn kill_and_restart(&mut self) -> Result<()> {
         self.process.kill()?;
-        self.process = spawn(&self.dir, NAMESRV, NAMESRV_MAIN, &self.settings)?;
+        let none = Settings::new();
+        self.process = spawn(&self.dir, NAMESRV, NAMESRV_MAIN, &self.settings, &none)?;
         self.process.wait_line("boot success", READY)?;
         Ok(())
     }
@@ -141,13 +150,20 @@ pub struct Broker {
     pub store: PathBuf,
     /// What stands in its file.
     pub settings: Settings,
+    /// Variables its next process gets beside ours.
+    pub environment: Settings,
     /// The process.
     pub process: Process,
     dir: PathBuf,
 }
 
 impl Broker {
-    fn start(dir: &Path, namesrv: &str, more: &[(&str, &str)]) -> Result<Self> {
+    fn start(
+        dir: &Path,
+        namesrv: &str,
+        more: &[(&str, &str)],
+        environment: &Settings,
+    ) -> Result<Self> {
         let (port, ha, http) = (free_port(), free_port(), free_port());
         let store = dir.join("store");
         let mut settings: Settings = [
@@ -179,13 +195,14 @@ impl Broker {
         let store = settings
             .get("storePathRootDir")
             .map_or(store, PathBuf::from);
-        let process = spawn(dir, BROKER, BROKER_MAIN, &settings)?;
+        let process = spawn(dir, BROKER, BROKER_MAIN, &settings, environment)?;
         process.wait_line("boot success", READY)?;
         Ok(Self {
             address: format!("127.0.0.1:{port}"),
             http: format!("127.0.0.1:{http}"),
             store,
             settings,
+            environment: environment.clone(),
             process,
             dir: dir.to_path_buf(),
         })
@@ -202,7 +219,7 @@ impl Broker {
         }
         let dir = self.dir.join("second");
         std::fs::create_dir_all(&dir)?;
-        spawn(&dir, BROKER, BROKER_MAIN, &settings)
+        spawn(&dir, BROKER, BROKER_MAIN, &settings, &self.environment)
     }
 
     /// Starts it again after its process has ended, without waiting for anything.
@@ -210,7 +227,8 @@ impl Broker {
     /// # Errors
     /// When it cannot be started.
     pub fn launch(&mut self) -> Result<()> {
-        self.process = spawn(&self.dir, BROKER, BROKER_MAIN, &self.settings)?;
+        let (settings, environment) = (&self.settings, &self.environment);
+        self.process = spawn(&self.dir, BROKER, BROKER_MAIN, settings, environment)?;
         Ok(())
     }
 
@@ -245,7 +263,13 @@ fn ours(settings: &mut Settings, http: u16) {
     }
 }
 
-fn spawn(dir: &Path, name: &str, main: &str, settings: &Settings) -> Result<Process> {
+fn spawn(
+    dir: &Path,
+    name: &str,
+    main: &str,
+    settings: &Settings,
+    environment: &Settings,
+) -> Result<Process> {
     let file = dir.join(format!("{name}.properties"));
     let mut text = String::new();
     for (key, value) in settings {
@@ -257,6 +281,7 @@ fn spawn(dir: &Path, name: &str, main: &str, settings: &Settings) -> Result<Proc
         Some(jars) => reference(&jars, dir, main)?,
     };
     command.arg("-c").arg(&file).current_dir(dir);
+    command.envs(environment);
     Process::start(name, &mut command)
 }
 

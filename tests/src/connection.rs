@@ -22,7 +22,7 @@ pub struct Connection {
     opaque: i32,
 }
 
-/// The answer to a request.
+/// The answer to a request, or a request the server makes.
 #[derive(Debug)]
 pub struct Answer {
     /// Response code.
@@ -35,6 +35,12 @@ pub struct Answer {
     pub fields: Map<String, Value>,
     /// Body.
     pub body: Vec<u8>,
+}
+
+/// What a frame that arrives is.
+enum Kind {
+    Request,
+    Answer,
 }
 
 impl Answer {
@@ -111,13 +117,25 @@ impl Connection {
         Ok(self.stream.write_all(bytes)?)
     }
 
+    /// Reads what the server asks next; answers on the way are dropped.
+    ///
+    /// # Errors
+    /// When the connection ends or nothing comes in time.
+    pub fn next_request(&mut self) -> Result<Answer> {
+        loop {
+            if let (Kind::Request, request) = self.read_frame()? {
+                return Ok(request);
+            }
+        }
+    }
+
     /// Reads the next answer; what the server asks in between is left unanswered.
     ///
     /// # Errors
     /// When the connection ends or nothing comes in time.
     pub fn read(&mut self) -> Result<Answer> {
         loop {
-            if let Some(answer) = self.read_frame()? {
+            if let (Kind::Answer, answer) = self.read_frame()? {
                 return Ok(answer);
             }
         }
@@ -128,8 +146,7 @@ impl Connection {
         !self.reader.buffer().is_empty()
     }
 
-    /// `None` for a request.
-    fn read_frame(&mut self) -> Result<Option<Answer>> {
+    fn read_frame(&mut self) -> Result<(Kind, Answer)> {
         let mut length = [0; 4];
         self.reader
             .read_exact(&mut length)
@@ -146,16 +163,18 @@ impl Connection {
             .get(4..4 + header_length)
             .context("header longer than its frame")?;
         let header: Value = serde_json::from_slice(header)?;
-        if header["flag"].as_i64().unwrap_or_default() & 1 == 0 {
-            return Ok(None);
-        }
-        Ok(Some(Answer {
+        let kind = match header["flag"].as_i64().unwrap_or_default() & 1 {
+            0 => Kind::Request,
+            _ => Kind::Answer,
+        };
+        let answer = Answer {
             code: header["code"].as_i64().context("no code")?,
             opaque: header["opaque"].as_i64().context("no opaque")?,
             remark: header["remark"].as_str().unwrap_or_default().to_owned(),
             fields: header["extFields"].as_object().cloned().unwrap_or_default(),
             body: frame.split_off(4 + header_length),
-        }))
+        };
+        Ok((kind, answer))
     }
 
     /// Sends a request and reads its answer.

@@ -1,5 +1,6 @@
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// Below the range that outgoing connections take their ports from.
 const FIRST: u16 = 12_000;
@@ -9,8 +10,12 @@ const STEP: u16 = 8;
 
 static NEXT: AtomicU16 = AtomicU16::new(0);
 
-/// A port of the loopback interface with its lower neighbours free too; each answer of a process is
-/// another one.
+/// On the first port of every block given out, which nobody uses: other test processes pass such a
+/// block by also while the server it was for is down.
+static TAKEN: Mutex<Vec<TcpListener>> = Mutex::new(Vec::new());
+
+/// A port of the loopback interface with its lower neighbours free too; each answer, also of other
+/// processes that run tests, is another one as long as this process lives.
 ///
 /// # Panics
 /// When the whole range is taken.
@@ -20,7 +25,12 @@ pub fn free_port() -> u16 {
     for _ in 0..SPAN / STEP {
         let step = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(start) % (SPAN / STEP);
         let port = FIRST + step * STEP;
-        if (port..port + 4).all(|p| TcpListener::bind(("127.0.0.1", p)).is_ok()) {
+        let Ok(guard) = TcpListener::bind(("127.0.0.1", port)) else {
+            continue;
+        };
+        if (port + 1..port + 4).all(|p| TcpListener::bind(("127.0.0.1", p)).is_ok()) {
+            let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+            taken.push(guard);
             return port + 3;
         }
     }

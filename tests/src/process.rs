@@ -178,6 +178,22 @@ impl Process {
         Ok(())
     }
 
+    /// SIGSTOP: it stands still in the middle of whatever it does.
+    ///
+    /// # Errors
+    /// When the signal cannot be delivered.
+    pub fn pause(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// SIGCONT: it goes on as if nothing had happened, later.
+    ///
+    /// # Errors
+    /// When the signal cannot be delivered.
+    pub fn resume(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
     /// SIGKILL: it gets no chance to do anything, and is gone when this returns.
     ///
     /// # Errors

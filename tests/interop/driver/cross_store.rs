@@ -3,6 +3,8 @@
 //! Whatever one of them leaves, in order or killed, the other one serves as it was: every record
 //! byte for byte under the same offset, every consumer offset, every table; and goes on writing.
 
+mod files;
+mod later;
 mod model;
 mod site;
 mod turn;
@@ -15,6 +17,8 @@ use rand::{Rng, SeedableRng};
 use tests::Language;
 
 use crate::available;
+use files::check_units;
+use later::Later;
 use model::Model;
 use site::{End, Maker, Site};
 use turn::Turn;
@@ -56,6 +60,7 @@ fn ends(rounds: usize, rng: &mut StdRng) -> Vec<(End, End)> {
 struct Relay {
     site: Site,
     model: Model,
+    later: Later,
     rng: StdRng,
     turns: usize,
 }
@@ -71,14 +76,38 @@ impl Relay {
             rng: &mut self.rng,
         };
         turn.run()?;
+        if maker == Maker::Apache {
+            self.later
+                .turn(turn.number, turn.connection, turn.model, end)?;
+        }
         let in_flight = match end {
             End::Clean => Vec::new(),
             End::Kill => turn.burst()?,
         };
         self.site.end(end)?;
+        match (end, maker) {
+            (End::Clean, _) => check_units(&self.site.store(), &self.model)?,
+            (End::Kill, Maker::Apache) => self.later.killed(),
+            (End::Kill, Maker::Arugula) => {}
+        }
         self.model.turn_ended(end, in_flight);
         self.turns += 1;
         Ok(())
+    }
+
+    /// The reference delivers what still waits, and we serve all of it.
+    fn finish(&mut self) -> Result<()> {
+        let mut connection = self.site.start(Maker::Apache)?;
+        self.model
+            .verify(&mut connection, Maker::Apache, &mut self.rng)?;
+        self.later.finish(&mut connection, &mut self.model)?;
+        self.site.end(End::Clean)?;
+        check_units(&self.site.store(), &self.model)?;
+        let mut connection = self.site.start(Maker::Arugula)?;
+        self.model
+            .verify(&mut connection, Maker::Arugula, &mut self.rng)?;
+        self.site.end(End::Clean)?;
+        check_units(&self.site.store(), &self.model)
     }
 }
 
@@ -91,6 +120,7 @@ fn relay(settings: &[(&str, &str)], play: impl FnOnce(&mut Relay) -> Result<()>)
     let mut relay = Relay {
         site: Site::new(settings)?,
         model: Model::default(),
+        later: Later::default(),
         rng: StdRng::seed_from_u64(seed),
         turns: 0,
     };
@@ -114,6 +144,6 @@ fn a_store_goes_to_the_reference_and_back() -> Result<()> {
             relay.turn(Maker::Apache, apache)?;
             relay.turn(Maker::Arugula, arugula)?;
         }
-        Ok(())
+        relay.finish()
     })
 }

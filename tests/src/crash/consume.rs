@@ -78,11 +78,7 @@ fn commit(commits: &mut Connection, books: &Books, queue: &Queue) -> Result<()> 
     if answer.code == 0 {
         books.note_committed(queue, position);
     } else {
-        let text = format!(
-            "{queue}: a commit was answered {} {}",
-            answer.code, answer.remark
-        );
-        books.fault(Fault::Other, text);
+        books.note_refusal();
     }
     Ok(())
 }

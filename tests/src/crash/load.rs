@@ -19,12 +19,14 @@ const LOADED: Duration = Duration::from_mins(2);
 pub(super) struct Pace {
     /// Acknowledged messages, counted over the whole run, after which producers calm down.
     target: u64,
+    /// Refused sends after which there is nothing more to come.
+    refusals: u64,
     over: AtomicBool,
 }
 
 impl Pace {
     pub(super) fn enough(&self, books: &Books) -> bool {
-        books.acknowledged() >= self.target
+        books.acknowledged() >= self.target || books.refused() >= self.refusals
     }
 
     pub(super) fn over(&self) -> bool {
@@ -39,6 +41,8 @@ pub struct Load {
     pub producers: u64,
     /// Messages to be acknowledged before anything happens to the broker.
     pub messages: u64,
+    /// Refused sends that are enough as well.
+    pub refusals: u64,
     /// How much longer the load goes on, slowly, before that.
     pub linger: Duration,
     /// For the producers' choices.
@@ -59,6 +63,7 @@ impl Load {
     ) -> Result<T> {
         let pace = Pace {
             target: books.acknowledged() + self.messages,
+            refusals: books.refused().saturating_add(self.refusals),
             over: AtomicBool::new(false),
         };
         thread::scope(|scope| {

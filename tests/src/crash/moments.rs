@@ -33,6 +33,7 @@ impl Moments {
             messages: self
                 .rng
                 .random_range(messages / 2..=messages + messages / 2),
+            refusals: u64::MAX,
             linger: Duration::from_millis(self.rng.random_range(linger)),
             seed: self.rng.random(),
         }

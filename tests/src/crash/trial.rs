@@ -38,7 +38,8 @@ pub struct Cycle {
 /// One store, its broker, and the books about it.
 #[derive(Debug)]
 pub struct Trial {
-    cluster: Cluster,
+    /// The servers.
+    pub cluster: Cluster,
     /// What is known.
     pub books: Books,
     disk: Option<PowerCut>,
