@@ -123,8 +123,10 @@ if [ -n "${ARUGULA_BIN:-}" ]; then
 else
     packages=(-p mqbench)
     if wants "$servers" ours; then packages+=(-p nameserver -p broker); fi
+    . scripts/install.sh
+    need_rust
     cargo build --release "${packages[@]}"
-    bin=$(cd "${CARGO_TARGET_DIR:-target}/release" && pwd)
+    bin=$(cd "$CARGO_TARGET_DIR/release" && pwd)
 fi
 mkdir "$work/bin"
 for name in mqbench mqnamesrv mqbroker; do # Copies: a build in between changes nothing.
