@@ -12,6 +12,7 @@ use crate::handler::send::{SendHandler, SendTables};
 use crate::handler::topic::TopicHandler;
 use crate::handler::view::ViewHandler;
 use crate::http::{Pages, PagesParts};
+use crate::kv::{Kv, KvAtStart};
 use crate::lock::LockTable;
 use crate::metrics::Metrics;
 use crate::offset::ConsumerOffsets;
@@ -42,6 +43,7 @@ pub struct Broker {
     tables: Tables,
     held: HeldPulls,
     tasks: JoinSet<()>,
+    kv: Kv,
     store: StoreTasks,
 }
 
@@ -57,7 +59,11 @@ struct Tables {
 }
 
 impl Tables {
-    fn open(config: &BrokerConfig, clock: &Arc<dyn Clock>) -> Result<Self, Failure> {
+    fn open(
+        config: &BrokerConfig,
+        kv: &mut KvAtStart,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self, Failure> {
         let directory = config.store_path_root_dir.join("config");
         let (steps, auto_group) = (
             config.consumer_offset_update_version_step,
@@ -79,8 +85,13 @@ impl Tables {
                 clock(),
             )
             .map_err(Failure::store)?,
-            offsets: ConsumerOffsets::open(&directory.join("consumerOffset.json"), steps, clock())
-                .map_err(Failure::store)?,
+            offsets: ConsumerOffsets::open(
+                kv,
+                &directory.join("consumerOffset.json"),
+                steps,
+                clock(),
+            )
+            .map_err(Failure::store)?,
             clients: Clients::new(config, &clock()),
             locks: LockTable::new(clock()),
         })
@@ -119,7 +130,15 @@ impl Broker {
             () = shutdown.requested() => return Ok(None),
         };
         let (writer, reader, store) = opened;
-        let tables = Tables::open(&config, &clock)?;
+        // After the store, whose lock this database is under, too.
+        let mut kv = Kv::open(&config.store_path_root_dir.join("kv")).map_err(Failure::store)?;
+        let tables = Tables::open(&config, &mut kv, &clock)?;
+        let kv = kv.kv().clone();
+        if !store.was_left_in_order() {
+            tables
+                .offsets
+                .clamp(|topic, queue_id| end(&reader, topic, queue_id));
+        }
         let (main, vip) = listen(&config)?;
         let address = SocketAddr::new(broker_ip(&config)?, main.local_addr().port());
 
@@ -160,6 +179,7 @@ impl Broker {
             clients: tables.clients.clone(),
             metrics: tables.metrics.clone(),
             reader,
+            kv: kv.clone(),
             clock,
         };
         let pages = Pages::new(pages).router().map_err(Failure::runtime)?;
@@ -176,6 +196,7 @@ impl Broker {
             tables,
             held,
             tasks,
+            kv,
             store,
         }))
     }
@@ -206,9 +227,13 @@ impl Broker {
         }
         self.http.shutdown().await;
         drop(self.tasks);
-        let (tables, store) = (self.tables, self.store);
+        let (tables, kv, store) = (self.tables, self.kv, self.store);
         let written = tokio::task::spawn_blocking(move || {
             let persisted = tables.persist();
+            // What is not in there is in the files now, or the failure above says why it is not.
+            if let Err(error) = kv.shutdown() {
+                tracing::error!(%error, "kv is not up to date");
+            }
             store.shutdown().map_err(Failure::runtime)?;
             persisted
         });
@@ -227,6 +252,12 @@ async fn open_store(
     let opening = move || store::open(config, Arc::new(DiskFiles), clock, arrivals);
     let opened = tokio::task::spawn_blocking(opening).await;
     opened.map_err(Failure::runtime)?.map_err(Failure::store)
+}
+
+/// Where a queue ends, as offsets on the wire have it. Queues that do not exist end at 0.
+fn end(reader: &StoreReader, topic: &str, queue_id: i32) -> i64 {
+    let end = u32::try_from(queue_id).map_or(0, |queue_id| reader.max_offset(topic, queue_id));
+    i64::try_from(end).unwrap_or(i64::MAX)
 }
 
 /// The main port and, two below, the VIP port; any free ones if `listenPort` is 0.

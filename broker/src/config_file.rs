@@ -1,6 +1,7 @@
 //! The JSON files under `config/`: read with a fallback to the copy of the version before, replaced without ever
 //! being half written.
 
+use crate::kv::Digest;
 use common::wire::fastjson;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -42,8 +43,11 @@ pub struct ConfigFile {
     path: PathBuf,
 }
 
-enum Content<T> {
-    Good(T),
+/// What a file holds.
+pub enum Content<T> {
+    /// This, in a text of this digest.
+    Good(T, Digest),
+    /// There is none.
     Absent,
     /// What is wrong with it.
     Damaged(String),
@@ -55,6 +59,56 @@ impl ConfigFile {
         Self { path }
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What the file holds.
+    ///
+    /// # Errors
+    /// The system refuses to read it.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<Content<T>, ConfigFileError> {
+        read(&self.path)
+    }
+
+    /// What its copy holds.
+    ///
+    /// # Errors
+    /// The system refuses to read it.
+    pub fn read_copy<T: DeserializeOwned>(&self) -> Result<Content<T>, ConfigFileError> {
+        read(&self.sibling("bak"))
+    }
+
+    /// Keeps a damaged file under `.damaged`, so that the next [`Self::replace`] cannot put it in the place of the good copy.
+    ///
+    /// # Errors
+    /// The system refuses to rename it.
+    pub fn set_aside(&self) -> Result<(), ConfigFileError> {
+        rename(&self.path, &self.sibling("damaged"))
+    }
+
+    /// The error that neither the file nor its copy can be read.
+    pub fn damaged<T>(&self, file: &Content<T>, copy: &Content<T>) -> ConfigFileError {
+        let reason = match (file, copy) {
+            (Content::Damaged(reason), _) | (_, Content::Damaged(reason)) => reason.clone(),
+            _ => "it is not there".to_owned(),
+        };
+        ConfigFileError::Damaged {
+            path: self.path.clone(),
+            backup: self.sibling("bak"),
+            reason,
+        }
+    }
+
+    /// The text of a file that holds `value`.
+    ///
+    /// # Errors
+    /// `value` has no JSON.
+    pub fn encode(&self, value: &impl Serialize) -> Result<Vec<u8>, ConfigFileError> {
+        pretty(value).map_err(|source| self.io("encode", &self.path, source.into()))
+    }
+
     /// What the file holds, or what its copy holds when the file is gone, empty or damaged. `None` when there is neither.
     ///
     /// A damaged file is kept under `.damaged`, so that the next [`Self::replace`] cannot put it in the place of the good copy.
@@ -64,12 +118,12 @@ impl ConfigFile {
     pub fn load<T: DeserializeOwned>(&self) -> Result<Option<T>, ConfigFileError> {
         let backup = self.sibling("bak");
         let reason = match read(&self.path)? {
-            Content::Good(value) => return Ok(Some(value)),
+            Content::Good(value, _) => return Ok(Some(value)),
             Content::Absent => None,
             Content::Damaged(reason) => Some(reason),
         };
         match (read(&backup)?, reason) {
-            (Content::Good(value), reason) => {
+            (Content::Good(value, _), reason) => {
                 if let Some(reason) = reason {
                     tracing::warn!(
                         "{} cannot be read ({reason}); its copy {} is used",
@@ -89,18 +143,17 @@ impl ConfigFile {
         }
     }
 
-    /// Puts `value` in the place of what the file holds, which becomes the copy. On the disk when it returns; at every moment
+    /// Puts `text` in the place of what the file holds, which becomes the copy. On the disk when it returns; at every moment
     /// before, the file or its copy is whole.
     ///
     /// # Errors
     /// See [`ConfigFileError`]; the old version is still there.
-    pub fn replace(&self, value: &impl Serialize) -> Result<(), ConfigFileError> {
+    pub fn replace(&self, text: &[u8]) -> Result<(), ConfigFileError> {
         let next = self.sibling("tmp");
-        let text = pretty(value).map_err(|source| self.io("encode", &self.path, source.into()))?;
         if let Some(directory) = self.path.parent() {
             fs::create_dir_all(directory).map_err(|source| self.io("create", directory, source))?;
         }
-        write_synced(&next, &text).map_err(|source| self.io("write", &next, source))?;
+        write_synced(&next, text).map_err(|source| self.io("write", &next, source))?;
         match fs::rename(&self.path, self.sibling("bak")) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
                 return Err(self.io("rename", &self.path, source));
@@ -160,8 +213,10 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Content<T>, ConfigFileError>
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Ok(Content::Damaged("it is empty".to_owned()));
     }
-    Ok(fastjson::from_slice(&bytes)
-        .map_or_else(|error| Content::Damaged(error.to_string()), Content::Good))
+    Ok(fastjson::from_slice(&bytes).map_or_else(
+        |error| Content::Damaged(error.to_string()),
+        |value| Content::Good(value, Digest::of(&bytes)),
+    ))
 }
 
 fn write_synced(path: &Path, text: &[u8]) -> io::Result<()> {
@@ -187,6 +242,12 @@ mod tests {
 
     type Table = BTreeMap<i32, i64>;
 
+    impl ConfigFile {
+        fn put(&self, table: &Table) -> Result<(), ConfigFileError> {
+            self.replace(&self.encode(table)?)
+        }
+    }
+
     fn table(entries: &[(i32, i64)]) -> Table {
         entries.iter().copied().collect()
     }
@@ -201,8 +262,8 @@ mod tests {
     fn what_was_written_is_read_and_the_version_before_is_kept() {
         let (_directory, file) = file();
         assert_eq!(file.load::<Table>().unwrap(), None);
-        file.replace(&table(&[(0, 1)])).unwrap();
-        file.replace(&table(&[(0, 2)])).unwrap();
+        file.put(&table(&[(0, 1)])).unwrap();
+        file.put(&table(&[(0, 2)])).unwrap();
         assert_eq!(file.load::<Table>().unwrap(), Some(table(&[(0, 2)])));
         fs::remove_file(&file.path).unwrap();
         assert_eq!(file.load::<Table>().unwrap(), Some(table(&[(0, 1)])));
@@ -211,14 +272,14 @@ mod tests {
     #[test]
     fn a_damaged_file_gives_way_to_its_copy_which_the_next_write_does_not_lose() {
         let (_directory, file) = file();
-        file.replace(&table(&[(0, 1)])).unwrap();
-        file.replace(&table(&[(0, 2)])).unwrap();
+        file.put(&table(&[(0, 1)])).unwrap();
+        file.put(&table(&[(0, 2)])).unwrap();
         for damage in ["", "{\"0\":", "\n"] {
             fs::write(&file.path, damage).unwrap();
             assert_eq!(file.load::<Table>().unwrap(), Some(table(&[(0, 1)])));
             assert!(!file.path.exists());
         }
-        file.replace(&table(&[(0, 3)])).unwrap();
+        file.put(&table(&[(0, 3)])).unwrap();
         assert_eq!(file.load::<Table>().unwrap(), Some(table(&[(0, 3)])));
         fs::remove_file(&file.path).unwrap();
         assert_eq!(file.load::<Table>().unwrap(), Some(table(&[(0, 1)])));
@@ -227,7 +288,7 @@ mod tests {
     #[test]
     fn a_damaged_file_without_a_copy_is_an_error_that_names_both() {
         let (_directory, file) = file();
-        file.replace(&table(&[])).unwrap();
+        file.put(&table(&[])).unwrap();
         fs::write(&file.path, "{nope").unwrap();
         let text = file.load::<Table>().unwrap_err().to_string();
         assert!(
@@ -250,9 +311,9 @@ mod tests {
     #[test]
     fn a_write_that_fails_leaves_the_old_version() {
         let (_directory, file) = file();
-        file.replace(&table(&[(0, 1)])).unwrap();
+        file.put(&table(&[(0, 1)])).unwrap();
         fs::create_dir(file.sibling("tmp")).unwrap();
-        assert!(file.replace(&table(&[(0, 2)])).is_err());
+        assert!(file.put(&table(&[(0, 2)])).is_err());
         assert_eq!(file.load::<Table>().unwrap(), Some(table(&[(0, 1)])));
     }
 }

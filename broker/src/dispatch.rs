@@ -104,7 +104,11 @@ impl BrokerService {
                 return handlers.pull.handle(connection, command, header, lite);
             }
             Request::QueryConsumerOffset(header) => handlers.offset.query(&header),
-            Request::UpdateConsumerOffset(fields) => handlers.offset.update(connection, fields),
+            Request::UpdateConsumerOffset(fields) => {
+                return handlers
+                    .offset
+                    .update(connection, command.reply_to(), fields);
+            }
             Request::SearchOffset(header) => handlers.offset.search(&header),
             Request::GetMaxOffset(header) => handlers.offset.max(&header),
             Request::GetMinOffset(header) => handlers.offset.min(&header),

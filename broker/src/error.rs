@@ -1,5 +1,6 @@
 //! Errors become answers here, and nowhere else.
 
+use crate::kv::KvError;
 use common::wire::{Reply, response_code};
 use store::StoreError;
 
@@ -23,6 +24,20 @@ pub fn store_reply(error: &StoreError, max_message_size: usize) -> Reply {
         text = format!("{text}: {cause}");
     }
     Reply::error(code, text)
+}
+
+/// The answer to a change that is not on the disk. Exhaustive: a new error has to choose its code.
+pub fn kv_reply(what: &str, error: &KvError) -> Reply {
+    let code = match error {
+        KvError::Busy => response_code::SYSTEM_BUSY,
+        KvError::Stopping => response_code::SERVICE_NOT_AVAILABLE,
+        KvError::Open { .. }
+        | KvError::Read { .. }
+        | KvError::Row { .. }
+        | KvError::Write { .. }
+        | KvError::Thread(_) => response_code::SYSTEM_ERROR,
+    };
+    Reply::error(code, format!("{what}: {error}"))
 }
 
 /// The reference's answer to a message whose parts are too long or do not fit together.

@@ -14,6 +14,7 @@ mod filter;
 mod group_topic;
 mod handler;
 mod http;
+mod kv;
 mod lag;
 mod lock;
 mod metrics;

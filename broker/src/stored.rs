@@ -1,6 +1,7 @@
 //! For tests: a store and the tables around it, in a directory of their own.
 
 use crate::config::BrokerConfig;
+use crate::kv::Kv;
 use crate::metrics::Metrics;
 use crate::offset::ConsumerOffsets;
 use crate::subscription::SubscriptionGroupTable;
@@ -51,11 +52,12 @@ impl Stored {
         )
         .unwrap();
         let path = |name| directory.path().join(name);
+        let mut kv = Kv::open(&path("kv")).unwrap();
         let topics =
             TopicTable::open(&path("topics.json"), TopicRules::new(&config), time()).unwrap();
         Self {
             groups: SubscriptionGroupTable::open(&path("groups.json"), true, time()).unwrap(),
-            offsets: ConsumerOffsets::open(&path("offsets.json"), 500, time()).unwrap(),
+            offsets: ConsumerOffsets::open(&mut kv, &path("offsets.json"), 500, time()).unwrap(),
             metrics: Metrics::new(topics.clone(), time()),
             topics,
             writer,

@@ -7,6 +7,7 @@ mod hostile;
 mod io_errors;
 mod kill;
 mod life;
+mod offsets;
 mod pages;
 mod pause;
 mod power;

@@ -1,6 +1,7 @@
 //! Consumer groups: creating, changing, deleting and showing them.
 
 use super::page::Page;
+use crate::error::kv_reply;
 use crate::offset::ConsumerOffsets;
 use crate::subscription::{GroupError, SubscriptionGroupTable};
 use common::wire::body::{SubscriptionGroupConfig, SubscriptionGroupList};
@@ -45,8 +46,8 @@ impl GroupHandler {
         }
         if header.clean_offset == Some(true) {
             self.offsets.remove_group(&header.group_name);
-            if let Err(error) = self.offsets.persist() {
-                return Reply::error(response_code::SYSTEM_ERROR, error.to_string());
+            if let Err(error) = self.offsets.settle() {
+                return kv_reply("the group is deleted, its offsets are not", &error);
             }
         }
         Reply::ok()

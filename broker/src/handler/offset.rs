@@ -1,5 +1,7 @@
 //! Offsets: where groups are, and where queues begin and end.
 
+use crate::error::kv_reply;
+use crate::kv::Written;
 use crate::offset::{Commit, ConsumerOffsets};
 use crate::subscription::SubscriptionGroupTable;
 use crate::topic::TopicTable;
@@ -11,7 +13,8 @@ use common::wire::header::{
     QueryConsumerOffsetRequestHeader, QueryTopicsByConsumerRequestHeader,
     SearchOffsetRequestHeader,
 };
-use common::wire::{FieldError, Fields, Reply, response_code};
+use common::wire::{FieldError, Fields, Reply, ReplyTo, response_code};
+use std::sync::Arc;
 use store::{Boundary, StoreReader};
 
 /// Serves the requests about offsets.
@@ -70,23 +73,35 @@ impl OffsetHandler {
         self.store.min_offset(topic, queue_id) == 0 && self.store.is_in_memory(topic, queue_id, 0)
     }
 
-    /// `UPDATE_CONSUMER_OFFSET`, mostly oneway.
-    pub fn update(&self, connection: &Connection, fields: &Fields) -> Reply {
-        match self.commit(fields) {
-            Ok(Commit::Stored) => Reply::ok(),
-            Ok(Commit::ResetPending) => Reply::ok().with_remark("Offset has been previously reset"),
+    /// `UPDATE_CONSUMER_OFFSET`, mostly oneway. Who wants an answer gets it once the offset is on the disk, which is later.
+    pub fn update(
+        &self,
+        connection: &Arc<Connection>,
+        to: ReplyTo,
+        fields: &Fields,
+    ) -> Option<Reply> {
+        match self.commit(connection, to, fields) {
+            Ok(Commit::Stored) => None,
+            Ok(Commit::ResetPending) => {
+                Some(Reply::ok().with_remark("Offset has been previously reset"))
+            }
             Err(refusal) => {
                 tracing::debug!(
                     "commit from {} refused: {:?}",
                     connection.peer(),
                     refusal.remark
                 );
-                refusal
+                Some(refusal)
             }
         }
     }
 
-    fn commit(&self, fields: &Fields) -> Result<Commit, Reply> {
+    fn commit(
+        &self,
+        connection: &Arc<Connection>,
+        to: ReplyTo,
+        fields: &Fields,
+    ) -> Result<Commit, Reply> {
         let group: String = fields.required("consumerGroup")?;
         let topic: String = fields.required("topic")?;
         if !self.groups.contains(&group) {
@@ -108,7 +123,21 @@ impl OffsetHandler {
         let offset = fields
             .required("commitOffset")
             .map_err(|error| refuse("Offset", &topic, &error))?;
-        Ok(self.offsets.commit(&group, &topic, queue_id, offset))
+        if to.oneway {
+            return Ok(self.offsets.commit(&group, &topic, queue_id, offset));
+        }
+        let connection = Arc::clone(connection);
+        let answer = move |written: Written| {
+            let reply = match written {
+                Ok(()) => Reply::ok(),
+                Err(error) => kv_reply("the offset is not on the disk", &error),
+            };
+            connection.reply(to, reply);
+        };
+        let (group, topic) = (group.as_str(), topic.as_str());
+        Ok(self
+            .offsets
+            .commit_then(group, topic, queue_id, offset, answer))
     }
 
     /// `QUERY_TOPICS_BY_CONSUMER`: the topics a group has committed offsets of.

@@ -1,6 +1,7 @@
 //! Topics: creating, changing, deleting and showing them.
 
 use super::page::Page;
+use crate::error::kv_reply;
 use crate::offset::ConsumerOffsets;
 use crate::topic::{Topic, TopicError, TopicTable};
 use common::names;
@@ -75,9 +76,9 @@ impl TopicHandler {
             }
         }
         // A topic of the same name starts at 0 again: old offsets must not come back after a crash.
-        match self.offsets.persist() {
+        match self.offsets.settle() {
             Ok(()) => Reply::ok(),
-            Err(error) => Reply::error(response_code::SYSTEM_ERROR, error.to_string()),
+            Err(error) => kv_reply("the topic is deleted, its offsets are not", &error),
         }
     }
 

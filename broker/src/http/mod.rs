@@ -6,6 +6,7 @@ mod topics;
 
 use crate::client::Clients;
 use crate::config::BrokerConfig;
+use crate::kv::Kv;
 use crate::metrics::{BrokerFigures, Metrics};
 use crate::offset::ConsumerOffsets;
 use crate::subscription::SubscriptionGroupTable;
@@ -34,6 +35,8 @@ pub struct PagesParts {
     pub metrics: Metrics,
     /// Stored messages.
     pub reader: StoreReader,
+    /// Whether offsets are durable.
+    pub kv: Kv,
     /// Time.
     pub clock: Arc<dyn Clock>,
 }
@@ -70,10 +73,13 @@ impl Pages {
             parts.config.broker_permission,
         );
         let registry = figures.into_registry()?;
-        let reader = parts.reader.clone();
-        let readiness = move || match reader.status().refusal {
-            None => Readiness::Ready,
-            Some(why) => Readiness::NotReady(format!("read-only: {why}")),
+        let (reader, kv) = (parts.reader.clone(), parts.kv.clone());
+        let readiness = move || match (reader.status().refusal, kv.failure()) {
+            (None, None) => Readiness::Ready,
+            (Some(why), _) => Readiness::NotReady(format!("read-only: {why}")),
+            (None, Some(why)) => {
+                Readiness::NotReady(format!("consumer offsets are not durable: {why}"))
+            }
         };
         let api = Router::new()
             .route("/api/v1/status", get(status::show))

@@ -1,6 +1,8 @@
 //! How far groups are, as a pure table.
 
+use super::rows::{self, VERSION_KEY};
 use crate::group_topic::{GroupTopic, GroupTopicRef};
+use crate::kv::RowChange;
 use common::wire::body::{ConsumerOffsetSerializeWrapper, DataVersion};
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
@@ -22,6 +24,17 @@ pub(super) struct Offsets {
     commits: u64,
     commits_per_version: u64,
     changed: bool,
+    /// What has become of rows, in the order of the changes.
+    rows: Vec<RowChange>,
+}
+
+/// A committed offset that was beyond the end of its queue.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Clamped {
+    pub(super) place: GroupTopic,
+    pub(super) queue_id: i32,
+    pub(super) offset: i64,
+    pub(super) end: i64,
 }
 
 /// Offsets by queue. Groups commit any queue id and any value, so both stay as they came.
@@ -44,7 +57,7 @@ impl Offsets {
         }
     }
 
-    /// Takes the committed offsets of a file. Pulled ones are not: after a start nothing is under way.
+    /// Takes the committed offsets of a file or of rows. Pulled ones are not: after a start nothing is under way.
     pub(super) fn load(&mut self, stored: ConsumerOffsetSerializeWrapper) {
         self.version = stored.data_version;
         for (key, queues) in stored.offset_table {
@@ -69,10 +82,15 @@ impl Offsets {
         if progress.reset.contains_key(&queue_id) {
             return Commit::ResetPending;
         }
-        progress.committed.insert(queue_id, offset);
+        let before = progress.committed.insert(queue_id, offset);
+        if before != Some(offset) {
+            self.log(topic, group, queue_id, Some(offset));
+        }
         self.commits += 1;
         if self.commits.is_multiple_of(self.commits_per_version) {
             self.version.advance(0, now_ms);
+            let version = rows::version(self.version);
+            self.rows.push((VERSION_KEY.into(), Some(version)));
         }
         self.changed = true;
         Commit::Stored
@@ -105,6 +123,7 @@ impl Offsets {
         let progress = self.progress(topic, group);
         progress.reset.insert(queue_id, offset);
         progress.committed.insert(queue_id, offset);
+        self.log(topic, group, queue_id, Some(offset));
         self.changed = true;
     }
 
@@ -154,13 +173,64 @@ impl Offsets {
     }
 
     pub(super) fn remove_topic(&mut self, topic: &str) {
-        self.by_place.retain(|place, _| *place.topic != *topic);
-        self.changed = true;
+        self.remove(|place| *place.topic == *topic);
     }
 
     pub(super) fn remove_group(&mut self, group: &str) {
-        self.by_place.retain(|place, _| *place.group != *group);
+        self.remove(|place| *place.group == *group);
+    }
+
+    fn remove(&mut self, is_gone: impl Fn(&GroupTopic) -> bool) {
+        let removed: Vec<_> = self
+            .by_place
+            .extract_if(|place, _| is_gone(place))
+            .collect();
+        for (place, progress) in removed {
+            for queue_id in progress.committed.into_keys() {
+                self.log(&place.topic, &place.group, queue_id, None);
+            }
+        }
         self.changed = true;
+    }
+
+    /// Takes back what was committed beyond the end of a queue, as `end` tells it by topic and queue: messages that a group
+    /// had confirmed may be lost, and those that come in their place must not be skipped.
+    pub(super) fn clamp(&mut self, end: impl Fn(&str, i32) -> i64) -> Vec<Clamped> {
+        let mut clamped = Vec::new();
+        for (place, progress) in &mut self.by_place {
+            for (queue_id, committed) in &mut progress.committed {
+                let end = end(&place.topic, *queue_id);
+                if *committed > end {
+                    let offset = std::mem::replace(committed, end);
+                    clamped.push(Clamped {
+                        place: place.clone(),
+                        queue_id: *queue_id,
+                        offset,
+                        end,
+                    });
+                }
+            }
+        }
+        for one in &clamped {
+            self.log(
+                &one.place.topic,
+                &one.place.group,
+                one.queue_id,
+                Some(one.end),
+            );
+        }
+        self.changed |= !clamped.is_empty();
+        clamped
+    }
+
+    /// What has become of rows since this was last asked.
+    pub(super) fn take_rows(&mut self) -> std::vec::Drain<'_, RowChange> {
+        self.rows.drain(..)
+    }
+
+    fn log(&mut self, topic: &str, group: &str, queue_id: i32, offset: Option<i64>) {
+        let value = offset.map(|offset| offset.to_be_bytes().into());
+        self.rows.push((rows::key(topic, group, queue_id), value));
     }
 
     /// True once after every change.

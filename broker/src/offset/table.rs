@@ -1,18 +1,22 @@
-//! The table of offsets behind its lock, and its file.
+//! The table of offsets behind its lock, its rows and its file.
 
 use super::offsets::{Commit, Offsets};
-use crate::config_file::{ConfigFile, ConfigFileError};
+use crate::config_file::ConfigFileError;
+use crate::kv::{Family, KvAtStart, KvTable, TableError, Written};
 use common::clock::Clock;
 use common::wire::body::DataVersion;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+/// Corrections after an unclean stop that are logged one by one; there may be as many as queues.
+const LOGGED_ONE_BY_ONE: usize = 20;
+
 /// How far every group is. Clones are handles of the same table.
 ///
-/// Offsets are written to their file every few seconds and when the broker stops: after a crash a group goes on a little
-/// earlier and gets messages a second time, never too late.
+/// A commit that is answered is on the disk; others are there a tenth of a second later. The file of the reference is written
+/// every few seconds and when the broker stops.
 #[derive(Clone)]
 pub struct ConsumerOffsets {
     shared: Arc<Shared>,
@@ -20,42 +24,93 @@ pub struct ConsumerOffsets {
 
 struct Shared {
     clock: Arc<dyn Clock>,
-    /// Held while the file is written.
-    file: Mutex<ConfigFile>,
+    table: KvTable,
     offsets: Mutex<Offsets>,
 }
 
 impl ConsumerOffsets {
-    /// The offsets of the file. The version takes a step with every `commits_per_version` commits.
+    /// The offsets of the rows or of the file at `path`. The version takes a step with every `commits_per_version` commits.
     ///
     /// # Errors
-    /// The file is there and cannot be read.
+    /// What is there cannot be read.
     pub fn open(
+        start: &mut KvAtStart,
         path: &Path,
         commits_per_version: u32,
         clock: Arc<dyn Clock>,
-    ) -> Result<Self, ConfigFileError> {
-        let file = ConfigFile::new(path.to_owned());
+    ) -> Result<Self, TableError> {
+        let (table, stored) = KvTable::open(start, Family::Offsets, path)?;
         let mut offsets = Offsets::new(DataVersion::new(clock.now().0), commits_per_version.into());
-        if let Some(stored) = file.load()? {
+        if let Some(stored) = stored {
             offsets.load(stored);
         }
         Ok(Self {
             shared: Arc::new(Shared {
                 clock,
-                file: Mutex::new(file),
+                table,
                 offsets: Mutex::new(offsets),
             }),
         })
     }
 
-    /// Takes the offset of the next message to consume. Any queue id and any value is taken, lower ones too.
+    /// After the store was not left in order: takes back what was committed beyond the `end` of a queue, by topic and queue.
+    pub fn clamp(&self, end: impl Fn(&str, i32) -> i64) {
+        let mut offsets = self.shared.offsets.lock();
+        let clamped = offsets.clamp(end);
+        self.submit(offsets);
+        for one in clamped.iter().take(LOGGED_ONE_BY_ONE) {
+            tracing::warn!(
+                "group {} had committed {} in queue {} of topic {}, which ends at {}: it goes on there",
+                one.place.group,
+                one.offset,
+                one.queue_id,
+                one.place.topic,
+                one.end
+            );
+        }
+        if clamped.len() > LOGGED_ONE_BY_ONE {
+            let more = clamped.len() - LOGGED_ONE_BY_ONE;
+            tracing::warn!("{more} more offsets were beyond the end of their queues");
+        }
+    }
+
+    /// Takes the offset of the next message to consume, and does not wait for the disk. Any queue id and any value is taken,
+    /// lower ones too.
     pub fn commit(&self, group: &str, topic: &str, queue_id: i32, offset: i64) -> Commit {
         let now = self.shared.clock.now().0;
-        self.shared
-            .offsets
-            .lock()
-            .commit(group, topic, queue_id, offset, now)
+        let mut offsets = self.shared.offsets.lock();
+        let outcome = offsets.commit(group, topic, queue_id, offset, now);
+        self.submit(offsets);
+        outcome
+    }
+
+    /// As [`Self::commit`], and calls `done` when the offset is on the disk, or when that has failed. Not called at all unless
+    /// the outcome is [`Commit::Stored`].
+    pub fn commit_then(
+        &self,
+        group: &str,
+        topic: &str,
+        queue_id: i32,
+        offset: i64,
+        done: impl FnOnce(Written) + Send + 'static,
+    ) -> Commit {
+        let now = self.shared.clock.now().0;
+        let mut offsets = self.shared.offsets.lock();
+        let outcome = offsets.commit(group, topic, queue_id, offset, now);
+        if outcome == Commit::Stored {
+            // Not under the lock, or a failure would be told under it. Rows have their order; the wait needs none.
+            self.submit(offsets);
+            self.shared.table.submit_then([], done);
+        }
+        outcome
+    }
+
+    /// Gives the rows that have changed to the writer, under the lock so that it gets changes in their order.
+    fn submit(&self, mut offsets: MutexGuard<'_, Offsets>) {
+        let mut rows = offsets.take_rows().peekable();
+        if rows.peek().is_some() {
+            self.shared.table.submit(rows);
+        }
     }
 
     /// Where the group goes on: at a reset it has not heard of, or where it committed. `None` also for negative commits.
@@ -88,10 +143,9 @@ impl ConsumerOffsets {
         )
     )]
     pub fn reset(&self, group: &str, topic: &str, queue_id: i32, offset: i64) {
-        self.shared
-            .offsets
-            .lock()
-            .reset(group, topic, queue_id, offset);
+        let mut offsets = self.shared.offsets.lock();
+        offsets.reset(group, topic, queue_id, offset);
+        self.submit(offsets);
     }
 
     /// The reset that a pull of the group has to be told, which is then done.
@@ -124,28 +178,35 @@ impl ConsumerOffsets {
 
     /// Forgets the offsets of a topic.
     pub fn remove_topic(&self, topic: &str) {
-        self.shared.offsets.lock().remove_topic(topic);
+        let mut offsets = self.shared.offsets.lock();
+        offsets.remove_topic(topic);
+        self.submit(offsets);
     }
 
     /// Forgets the offsets of a group.
     pub fn remove_group(&self, group: &str) {
-        self.shared.offsets.lock().remove_group(group);
+        let mut offsets = self.shared.offsets.lock();
+        offsets.remove_group(group);
+        self.submit(offsets);
     }
 
-    /// Writes the table if anything has changed since it was last written. Blocks for the disk.
+    /// Waits until every change so far is on the disk.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub fn settle(&self) -> Written {
+        self.shared.table.store([])
+    }
+
+    /// Writes the file if anything has changed since it was last written. Blocks for the disk.
     ///
     /// # Errors
     /// The file cannot be written; the next call tries again.
     pub fn persist(&self) -> Result<(), ConfigFileError> {
-        let file = self.shared.file.lock();
-        let wrapper = {
+        let written = self.shared.table.export(|stale| {
             let mut offsets = self.shared.offsets.lock();
-            if !offsets.take_changed() {
-                return Ok(());
-            }
-            offsets.wrapper()
-        };
-        let written = file.replace(&wrapper);
+            (offsets.take_changed() || stale).then(|| offsets.wrapper())
+        });
         if written.is_err() {
             self.shared.offsets.lock().mark_changed();
         }

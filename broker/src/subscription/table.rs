@@ -241,7 +241,7 @@ impl Groups {
 }
 
 fn write(file: &ConfigFile, groups: &Groups) -> Result<(), ConfigFileError> {
-    file.replace(&groups.wrapper())
+    file.replace(&file.encode(&groups.wrapper())?)
 }
 
 #[cfg(test)]

@@ -297,10 +297,10 @@ fn write(
         .iter()
         .map(|(name, topic)| (&**name, &***topic))
         .collect();
-    file.replace(&Storing {
+    file.replace(&file.encode(&Storing {
         data_version,
         topic_config_table,
-    })
+    })?)
 }
 
 #[cfg(test)]

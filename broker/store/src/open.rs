@@ -138,6 +138,7 @@ pub(crate) fn open_stepped(
             files,
             abort,
             lock,
+            left_in_order: clean,
         },
     ))
 }
@@ -379,9 +380,16 @@ pub struct StoreTasks {
     files: Arc<dyn Files>,
     abort: PathBuf,
     lock: Box<dyn Send + Sync>,
+    left_in_order: bool,
 }
 
 impl StoreTasks {
+    /// True when the store was left in order by its last owner; or else what others derived from its messages may be ahead of
+    /// them now.
+    pub fn was_left_in_order(&self) -> bool {
+        self.left_in_order
+    }
+
     /// Refuses further appends, brings everything to the disk, ends the threads and notes that the
     /// store was left in order.
     ///

@@ -1,6 +1,7 @@
 use super::*;
 use crate::client::testing::{Client, Loopback, Served};
 use crate::client::{ClientInfo, Clients};
+use crate::kv::Kv;
 use crate::topic::TopicRules;
 use bytes::Bytes;
 use common::clock::{ManualClock, Millis, SystemClock};
@@ -52,7 +53,8 @@ impl World {
             Arc::clone(&ticking),
         );
         let groups = SubscriptionGroupTable::open(&path("groups.json"), true, Arc::clone(&ticking));
-        let offsets = ConsumerOffsets::open(&path("offsets.json"), 500, ticking);
+        let mut kv = Kv::open(&path("kv")).unwrap();
+        let offsets = ConsumerOffsets::open(&mut kv, &path("offsets.json"), 500, ticking);
         let clients = Clients::new(&config, &standing);
         let topics = topics.unwrap();
         let tables = PullTables {

@@ -1,0 +1,53 @@
+//! Small state that must survive: one RocksDB in `<store>/kv`, with a column family for every table, and beside it the JSON
+//! files of the reference.
+//!
+//! `database` is the only file that knows RocksDB. `writer` brings changes to the disk, many with one sync. `table` decides at
+//! the start whether rows or a JSON file are the truth, and writes that file.
+
+mod database;
+mod digest;
+mod error;
+mod table;
+mod writer;
+
+pub use digest::Digest;
+pub use error::KvError;
+pub use table::{Document, KvTable, Row, TableError};
+pub use writer::{Kv, KvAtStart, Written};
+
+/// A column family: one table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// What is known about the JSON files, by table.
+    Exchange,
+    /// Committed offsets.
+    Offsets,
+}
+
+impl Family {
+    /// All of them.
+    const ALL: [Self; 2] = [Self::Exchange, Self::Offsets];
+
+    /// The name on the disk.
+    const fn name(self) -> &'static str {
+        match self {
+            // The one every database has.
+            Self::Exchange => "default",
+            Self::Offsets => "offsets",
+        }
+    }
+}
+
+/// A row's key, and its value from now on; `None`: the row goes.
+pub type RowChange = (Box<[u8]>, Option<Box<[u8]>>);
+
+/// What becomes of one row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Its table.
+    pub family: Family,
+    /// Its key.
+    pub key: Box<[u8]>,
+    /// Its value from now on; `None`: it goes.
+    pub value: Option<Box<[u8]>>,
+}
