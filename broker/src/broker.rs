@@ -3,6 +3,7 @@
 use crate::client::Clients;
 use crate::config::BrokerConfig;
 use crate::dispatch::{BrokerService, Handlers, Port};
+use crate::handler::clean::CleanHandler;
 use crate::handler::client::ClientHandler;
 use crate::handler::group::GroupHandler;
 use crate::handler::lock::LockHandler;
@@ -342,6 +343,7 @@ fn handlers(
         lock: LockHandler::new(locks),
         topic: TopicHandler::new(topics, offsets.clone(), writer(), reader()),
         group: GroupHandler::new(groups, offsets),
+        clean: CleanHandler::new(writer()),
         view: ViewHandler::new(Arc::clone(config), metrics, reader(), clock()),
         clients,
         held: Arc::clone(held),

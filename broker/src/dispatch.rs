@@ -2,9 +2,9 @@
 
 use crate::client::Clients;
 use crate::handler::{
-    client::ClientHandler, group::GroupHandler, lock::LockHandler, offset::OffsetHandler,
-    pull::HeldPulls, pull::PullHandler, send::SendHandler, send::SendSession, topic::TopicHandler,
-    view::ViewHandler,
+    clean::CleanHandler, client::ClientHandler, group::GroupHandler, lock::LockHandler,
+    offset::OffsetHandler, pull::HeldPulls, pull::PullHandler, send::SendHandler,
+    send::SendSession, topic::TopicHandler, view::ViewHandler,
 };
 use common::transport::{Connection, Replies, Requests, Service};
 use common::wire::header::SendMessageRequestHeader;
@@ -30,6 +30,8 @@ pub struct Handlers {
     pub group: GroupHandler,
     /// Stored messages and the broker itself.
     pub view: ViewHandler,
+    /// Deletion of old files.
+    pub clean: CleanHandler,
     /// Who is connected.
     pub clients: Clients,
     /// Pulls that wait.
@@ -141,6 +143,9 @@ impl BrokerService {
             Request::GetAllSubscriptionGroup(header) => handlers.group.all(&header),
             Request::GetSubscriptionGroupConfig(header) => handlers.group.config(&header),
             Request::QueryTopicsByConsumer(header) => handlers.offset.topics_of(&header),
+            Request::CleanExpiredConsumeQueue | Request::DeleteExpiredCommitLog => {
+                handlers.clean.delete_expired()
+            }
             Request::GetBrokerRuntimeInfo => handlers.view.runtime_info(),
             Request::GetBrokerConfig => handlers.view.config(),
         })

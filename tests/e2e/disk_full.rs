@@ -102,3 +102,118 @@ fn a_full_disk_refuses_sends_and_recovers_by_itself() -> Result<()> {
     drop(cluster);
     Ok(())
 }
+
+#[test]
+fn a_disk_above_its_level_refuses_sends_before_it_is_full() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let Some(disk) = SmallDisk::mount(&dir.path().join("disk"), 24)? else {
+        return Ok(());
+    };
+    let store = disk.0.join("store").display().to_string();
+    let log = disk.0.join("store/commitlog").display().to_string();
+    let cluster = Cluster::with(&[
+        ("storePathRootDir", &store),
+        ("storePathCommitLog", &log),
+        ("mappedFileSizeCommitLog", "2097152"),
+        ("maxMessageSize", "65536"),
+        ("diskSpaceWarningLevelRatio", "60"),
+        ("cleanResourceInterval", "20"),
+    ])?;
+    let mut connection = Connection::open(&cluster.broker.address)?;
+    connection.create_topic("level", 1)?;
+    let body = vec![b'b'; 1 << 10];
+    connection.send("level", 0, &body)?.ok()?;
+
+    let ballast = disk.0.join("ballast");
+    std::fs::write(&ballast, vec![0; 14 << 20])?;
+    let mut stored = 1;
+    let refused = patiently("the level is noticed", SOON, || {
+        let answer = connection.send("level", 0, &body)?;
+        stored += usize::from(answer.code == 0);
+        Ok((answer.code != 0).then_some(answer))
+    })?;
+    ensure!(refused.code == 14, "{refused:?}");
+    for part in [
+        "disk is full",
+        &log,
+        "diskSpaceWarningLevelRatio allows 60 %",
+    ] {
+        ensure!(refused.remark.contains(part), "{part}: {refused:?}");
+    }
+    ensure!(
+        connection.bodies("level", 0, 0)?.len() == stored,
+        "reads do not go on"
+    );
+    let (code, page) = http_get(&cluster.broker.http, "/readyz")?;
+    ensure!(code == 503 && page.contains("60 %"), "{code} {page}");
+    let (_, page) = http_get(&cluster.broker.http, "/api/v1/status")?;
+    let status: serde_json::Value = serde_json::from_str(&page)?;
+    ensure!(status["writable"] == false, "{page}");
+    ensure!(
+        status["refusal"]
+            .as_str()
+            .is_some_and(|why| why.contains("60 %")),
+        "{page}"
+    );
+
+    std::fs::remove_file(&ballast)?;
+    patiently("sending resumes", SOON, || {
+        Ok((connection.send("level", 0, &body)?.code == 0).then_some(()))
+    })?;
+    ensure!(
+        http_get(&cluster.broker.http, "/readyz")?.0 == 200,
+        "not ready again"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_disk_that_fills_up_keeps_the_newest_messages() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let Some(disk) = SmallDisk::mount(&dir.path().join("disk"), 24)? else {
+        return Ok(());
+    };
+    let store = disk.0.join("store").display().to_string();
+    let log = disk.0.join("store/commitlog").display().to_string();
+    let mut cluster = Cluster::with(&[
+        ("storePathRootDir", &store),
+        ("storePathCommitLog", &log),
+        ("mappedFileSizeCommitLog", "1048576"),
+        ("maxMessageSize", "65536"),
+        ("mappedFileSizeConsumeQueue", "400"),
+        ("cleanFileForciblyEnable", "true"),
+        ("diskSpaceCleanForciblyRatio", "50"),
+        ("diskSpaceWarningLevelRatio", "90"),
+        ("cleanResourceInterval", "20"),
+        ("deleteCommitLogFilesInterval", "0"),
+        ("deleteConsumeQueueFilesInterval", "0"),
+    ])?;
+    let mut connection = Connection::open(&cluster.broker.address)?;
+    connection.create_topic("newest", 1)?;
+    // Twice what the disk holds.
+    for n in 0..3_000 {
+        let mut body = format!("{n}/").into_bytes();
+        body.resize(16 << 10, b'.');
+        patiently("there is room again", SOON, || {
+            Ok((connection.send("newest", 0, &body)?.code == 0).then_some(()))
+        })?;
+    }
+    let check = |connection: &mut Connection| -> Result<()> {
+        let fields = [("topic", "newest"), ("queueId", "0")];
+        let min = connection.call(31, &fields, &[])?.ok()?.number("offset")?;
+        ensure!(min > 1_000, "{min}");
+        let bodies = connection.bodies("newest", 0, min)?;
+        for (n, body) in (min..).zip(&bodies) {
+            ensure!(body.starts_with(format!("{n}/").as_bytes()), "{n}");
+        }
+        ensure!(min + i64::try_from(bodies.len())? == 3_000);
+        Ok(())
+    };
+    check(&mut connection)?;
+    cluster.broker.kill_and_restart()?;
+    let mut connection = Connection::open(&cluster.broker.address)?;
+    check(&mut connection)?;
+    let next = connection.send("newest", 0, b"next")?.ok()?;
+    ensure!(next.number("queueOffset")? == 3_000, "{next:?}");
+    Ok(())
+}

@@ -11,6 +11,7 @@ mod offsets;
 mod pages;
 mod pause;
 mod power;
+mod retention;
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
 //! One file per request family.
 
+pub mod clean;
 pub mod client;
 pub mod group;
 pub mod lock;

@@ -83,6 +83,10 @@ pub enum Request<'a> {
     GetSubscriptionGroupConfig(GetSubscriptionGroupConfigRequestHeader),
     /// `QUERY_TOPICS_BY_CONSUMER`.
     QueryTopicsByConsumer(QueryTopicsByConsumerRequestHeader),
+    /// `CLEAN_EXPIRED_CONSUMEQUEUE`.
+    CleanExpiredConsumeQueue,
+    /// `DELETE_EXPIRED_COMMITLOG`.
+    DeleteExpiredCommitLog,
     /// `GET_BROKER_RUNTIME_INFO`.
     GetBrokerRuntimeInfo,
     /// `GET_BROKER_CONFIG`.
@@ -142,6 +146,8 @@ pub fn parse(command: &Command) -> Result<Request<'_>, WireError> {
             Request::GetSubscriptionGroupConfig(command.header()?)
         }
         code::QUERY_TOPICS_BY_CONSUMER => Request::QueryTopicsByConsumer(command.header()?),
+        code::CLEAN_EXPIRED_CONSUMEQUEUE => Request::CleanExpiredConsumeQueue,
+        code::DELETE_EXPIRED_COMMITLOG => Request::DeleteExpiredCommitLog,
         code::GET_BROKER_RUNTIME_INFO => Request::GetBrokerRuntimeInfo,
         code::GET_BROKER_CONFIG => Request::GetBrokerConfig,
         code => return Err(WireError::UnsupportedCode { code }),
