@@ -2,7 +2,7 @@
 # Kills a broker under load some hundred times, and cuts the power of its disk, with consumers attached; after each blow everything
 # that was acknowledged or seen is read and compared byte for byte. Exit code 1 when anything is lost, altered or promised twice.
 #
-#   scripts/crash.sh                          200 kills under each flush mode, 100 power cuts under SYNC_FLUSH
+#   scripts/crash.sh                          200 kills and 100 power cuts under each flush mode
 #   scripts/crash.sh --cycles 20 --images 10  fewer
 #   scripts/crash.sh --seed 7                 the choices of an earlier run again
 #   scripts/crash.sh --help                   all options

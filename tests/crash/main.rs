@@ -4,11 +4,13 @@ mod options;
 mod report;
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use tests::Deadline;
 use tests::crash::{Cycle, Extent, Load, Moments, Trial};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::options::{Options, USAGE};
 use crate::report::{Stage, Summary};
@@ -45,18 +47,51 @@ fn main() -> ExitCode {
     }
 }
 
+/// Set by signals, which must not end this process with disks mounted and brokers running.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+fn interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
+}
+
+/// Notes the first signal that asks for the end; a second one ends the process.
+fn watch_signals() -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()?;
+    let (mut terminate, mut interrupt) = {
+        let _inside = runtime.enter();
+        (
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+        )
+    };
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+                if INTERRUPTED.swap(true, Ordering::Relaxed) {
+                    std::process::exit(130);
+                }
+            }
+        });
+    });
+    Ok(())
+}
+
 /// Whether everything was as promised.
 fn run(options: &Options) -> Result<bool> {
+    watch_signals()?;
     println!("seed {}", options.seed);
     let mut summary = Summary::default();
     for flush in &options.flush {
         let kills = Stage::new(flush, "kill -9");
         summary.add(series(options, kills, options.cycles, Trial::kill)?);
-        // Only SYNC_FLUSH promises anything about power cuts.
-        if *flush == "SYNC_FLUSH" {
-            let cuts = Stage::new(flush, "power cut");
-            summary.add(series(options, cuts, options.images, Trial::cut_power)?);
-        }
+        let cuts = Stage::new(flush, "power cut");
+        summary.add(series(options, cuts, options.images, Trial::cut_power)?);
     }
     println!("\n{summary}");
     if let Some(path) = &options.record {
@@ -90,6 +125,7 @@ fn series(options: &Options, mut stage: Stage, count: u32, blow: Blow) -> Result
             };
         }
         let trial = trial.as_mut().context("a store")?;
+        ensure!(!interrupted(), "interrupted");
         let (load, starts) = (moments.load(options.messages), moments.killed_starts());
         let what = || format!("{} {} {number} of {count}", stage.flush, stage.blow);
         let cycle = blow(trial, load, &starts).with_context(what)?;

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail};
 pub(crate) const USAGE: &str = "\
 usage: crash [options]
   --cycles N        kills with SIGKILL under each flush mode (200)
-  --images N        power cuts under SYNC_FLUSH (100)
+  --images N        power cuts under each flush mode (100)
   --flush MODE      sync, async or both (both)
   --messages N      about so many acknowledged messages before each of them (3500)
   --seed N          makes the same choices again (a random one, printed)

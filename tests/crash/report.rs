@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tests::crash::{Cycle, Extent, Faults, Trial};
+use tests::crash::{Cycle, Extent, Faults, Trial, Unpromised};
 
 use crate::options::Options;
 
@@ -26,6 +26,7 @@ pub(crate) struct Stage {
     seen: u64,
     read: u64,
     longest_recovery: Duration,
+    unpromised: Unpromised,
     faults: Faults,
 }
 
@@ -42,6 +43,7 @@ impl Stage {
             seen: 0,
             read: 0,
             longest_recovery: Duration::ZERO,
+            unpromised: Unpromised::default(),
             faults: Faults::default(),
         }
     }
@@ -73,6 +75,9 @@ impl Stage {
         }
         let faults = trial.books.faults();
         self.seen += trial.books.seen();
+        let unpromised = trial.books.unpromised();
+        self.unpromised.count += unpromised.count;
+        self.unpromised.oldest = self.unpromised.oldest.max(unpromised.oldest);
         self.faults.lost += faults.lost;
         self.faults.altered += faults.altered;
         self.faults.reused += faults.reused;
@@ -101,12 +106,12 @@ impl Stage {
     fn row(&self) -> String {
         if self.skipped {
             return format!(
-                "| {} | {} | skipped: not permitted here | | | | | | | | |",
+                "| {} | {} | skipped: not permitted here | | | | | | | | | |",
                 self.flush, self.blow
             );
         }
         format!(
-            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} ms |",
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} ms |",
             self.flush,
             self.blow,
             self.blows,
@@ -117,6 +122,10 @@ impl Stage {
             self.faults.altered,
             self.faults.reused,
             self.faults.other,
+            match self.unpromised {
+                Unpromised { count: 0, .. } => "–".to_owned(),
+                taken => format!("{}, oldest {} ms", taken.count, taken.oldest.as_millis()),
+            },
             self.longest_recovery.as_millis()
         )
     }
@@ -139,8 +148,8 @@ impl Summary {
 
     fn table(&self) -> String {
         let mut table = String::from(
-            "| Flush | Blow | Blows | Starts killed | Acknowledged | Consumed meanwhile | Lost | Altered | Offsets reused | Other faults | Longest start |\n\
-             |---|---|---|---|---|---|---|---|---|---|---|\n",
+            "| Flush | Blow | Blows | Starts killed | Acknowledged | Consumed meanwhile | Lost | Altered | Offsets reused | Other faults | Taken without a promise | Longest start |\n\
+             |---|---|---|---|---|---|---|---|---|---|---|---|\n",
         );
         for stage in &self.stages {
             table.push_str(&stage.row());

@@ -16,7 +16,7 @@ mod produce;
 mod trial;
 
 pub use bodies::Bodies;
-pub use books::{Books, Faults, Queue};
+pub use books::{Books, Faults, Queue, Unpromised};
 pub use check::Extent;
 pub use disk::PowerCut;
 pub use load::Load;

@@ -1,6 +1,9 @@
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use common::clock::{Clock, SystemClock};
 
 use super::Bodies;
 use crate::Record;
@@ -18,6 +21,15 @@ impl std::fmt::Display for Queue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}", self.topic, self.id)
     }
+}
+
+/// What a power cut took that nobody had promised to keep.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unpromised {
+    /// Messages.
+    pub count: u64,
+    /// How long before the cut the first word of the oldest of them had come.
+    pub oldest: Duration,
 }
 
 /// What a run has found that must not be.
@@ -56,6 +68,8 @@ pub(super) struct Slot {
     /// Number of the message there; 0 while nobody knows.
     pub(super) number: u64,
     pub(super) acknowledged: bool,
+    /// When the first word of it came, on the clock of the books.
+    pub(super) since_ms: u32,
 }
 
 /// What is known of a queue.
@@ -93,6 +107,11 @@ pub struct Books {
     pub(super) pages: BTreeMap<Queue, Mutex<Page>>,
     /// Set at the moment a power cut takes its picture: what comes later is no promise of that disk.
     closed: RwLock<bool>,
+    closed_at_ms: AtomicU32,
+    clock: SystemClock,
+    /// A power cut may take what is not older than this.
+    window: Duration,
+    unpromised: Mutex<Unpromised>,
     numbers: AtomicU64,
     acknowledged: AtomicU64,
     seen: AtomicU64,
@@ -119,12 +138,44 @@ impl Books {
             bodies: Bodies::new(seed),
             pages: pages.map(|queue| (queue, Mutex::default())).collect(),
             closed: RwLock::new(false),
+            closed_at_ms: AtomicU32::new(0),
+            clock: SystemClock::new(),
+            window: Duration::ZERO,
+            unpromised: Mutex::default(),
             numbers: AtomicU64::new(1),
             acknowledged: AtomicU64::new(0),
             seen: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             faults: Mutex::default(),
         }
+    }
+
+    /// Books of a broker whose power cuts may take what is not older than `window`.
+    #[must_use]
+    pub fn with_window(self, window: Duration) -> Self {
+        Self { window, ..self }
+    }
+
+    /// What power cuts took within that window.
+    pub fn unpromised(&self) -> Unpromised {
+        *lock(&self.unpromised)
+    }
+
+    fn now_ms(&self) -> u32 {
+        u32::try_from(self.clock.monotonic().as_millis()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether a power cut was free to take what is gone; it is counted if so.
+    pub(super) fn is_unpromised(&self, gone: Slot) -> bool {
+        let closed_at = self.closed_at_ms.load(Ordering::Relaxed);
+        let age = Duration::from_millis(closed_at.saturating_sub(gone.since_ms).into());
+        let unpromised = closed_at > 0 && age <= self.window && !self.window.is_zero();
+        if unpromised {
+            let mut all = lock(&self.unpromised);
+            all.count += 1;
+            all.oldest = all.oldest.max(age);
+        }
+        unpromised
     }
 
     /// All queues.
@@ -155,10 +206,12 @@ impl Books {
     /// From here on nothing counts, until [`Books::open`].
     pub fn close(&self) {
         *self.closed.write().unwrap_or_else(PoisonError::into_inner) = true;
+        self.closed_at_ms.store(self.now_ms(), Ordering::Relaxed);
     }
 
-    /// Everything counts again.
+    /// Everything counts again, and nothing more is gone with a power cut.
     pub fn open(&self) {
+        self.closed_at_ms.store(0, Ordering::Relaxed);
         *self.closed.write().unwrap_or_else(PoisonError::into_inner) = false;
     }
 
@@ -214,10 +267,11 @@ impl Books {
                 );
                 return self.fault(Fault::Reused, text);
             }
-            *slot = Slot {
-                number,
-                acknowledged: true,
-            };
+            if slot.number == 0 {
+                slot.since_ms = self.now_ms();
+            }
+            slot.number = number;
+            slot.acknowledged = true;
             self.acknowledged.fetch_add(1, Ordering::Relaxed);
         });
     }
@@ -270,6 +324,7 @@ impl Books {
         };
         if slot.number == 0 {
             slot.number = number;
+            slot.since_ms = self.now_ms();
         } else if slot.number != number {
             let text = format!(
                 "{queue} {offset}: message {number} instead of {}{}",

@@ -89,7 +89,7 @@ impl Books {
     fn note_gone(&self, queue: &Queue, page: &mut Page, end: i64) {
         for offset in end..page.end() {
             let gone = page.slot(offset).copied().unwrap_or_default();
-            if gone.number != 0 {
+            if gone.number != 0 && !self.is_unpromised(gone) {
                 let how = if gone.acknowledged {
                     "was acknowledged"
                 } else {
@@ -114,7 +114,7 @@ impl Books {
         }
     }
 
-    /// The group's offset is nothing nobody asked for.
+    /// The group's offset is nothing nobody asked for, and not beyond the end.
     fn check_group(
         &self,
         connection: &mut Connection,
@@ -137,10 +137,11 @@ impl Books {
             22 => 0,
             code => bail!("code {code}: {}", answer.remark),
         };
-        if kept > page.asked {
+        if kept > page.asked || kept > page.end() {
             let text = format!(
-                "{queue}: the group is at {kept}, {} was asked for at most",
-                page.asked
+                "{queue}: the group is at {kept}, {} was asked for at most, the end is {}",
+                page.asked,
+                page.end()
             );
             self.fault(Fault::Other, text);
         }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rustix::fs::{Advice, fadvise};
@@ -15,33 +15,40 @@ use crate::patiently;
 /// Of the disk under test; sparse, so that only what is written takes room.
 const DISK_BYTES: u64 = 512 << 20;
 
-/// Of what the disk's image lies on: the image and what ext4 needs for itself.
+/// Of what an image lies on: the image, and what ext4 needs for itself.
 const SHELF_BYTES: u64 = DISK_BYTES + (128 << 20);
+const FLOOR_BYTES: u64 = SHELF_BYTES + (128 << 20);
 
 /// How long a file system may stay busy after the last process that used it has ended.
 const RELEASED: Duration = Duration::from_secs(20);
 
-/// A disk whose power can be cut: ext4 on a loop device on an image file.
+/// A disk whose power can be cut.
 ///
-/// A copy of the image is what a disk holds after a power cut only if it shows one instant: a copy
-/// made while blocks are written, as `cp` alone makes it, mixes blocks of different moments, and no
-/// journal survives that. So the image file lies on a file system of its own (the *shelf*), and the
-/// shelf is frozen (`FIFREEZE`) while the file is copied. Freezing waits for the writes of the loop
-/// device that have begun and holds back all others at their start; the copy therefore has every
-/// block the disk had taken at that instant and none it took later. The disk's own file system is
-/// not frozen, which would sync it: what the broker wrote and did not sync is still in its page
-/// cache and is not in the copy, unless the system had begun to write it back by itself.
+/// Three file systems, each ext4 on a loop device on an image file, lie one on the other:
 ///
-/// That the system does so now and then is what makes unsynced pages survive in any order; with
-/// [`PowerCut::while_pages_trickle`] it does so all the time, for random pages of random files.
+/// - the *disk*, on which a broker has its store;
+/// - the *shelf*, with the disk's image. Its page cache is the disk's write cache: blocks the disk
+///   was given stay there, and when the disk is told to flush they are synced into the shelf's image;
+/// - the *floor*, with the shelf's image, to make one instant of it.
 ///
-/// There are two shelves: the copy is made onto the other one, and becomes the disk.
+/// What a power cut leaves is a copy of the shelf's image: what the broker wrote and did not sync is
+/// in the page cache of the disk, what it synced without a flush is in that of the shelf, and neither
+/// is in the copy, unless the system has begun to write it back by itself.
+///
+/// A copy made while blocks are written, as `cp` alone makes it, mixes blocks of different moments,
+/// and no journal survives that. So the floor is frozen (`FIFREEZE`) meanwhile. That waits for the
+/// writes of the shelf's loop device that have begun and holds back all others at their start: the
+/// copy has every block that was written at that instant and none that was written later. Freezing the
+/// disk or the shelf would sync them.
+///
+/// There are two floors: the copy is made onto the other one, and takes the place of the shelf.
 #[derive(Debug)]
 pub struct PowerCut {
-    shelves: [PathBuf; 2],
-    /// On which one the disk lies.
+    floors: [PathBuf; 2],
+    /// On which one the shelf's image lies.
     current: usize,
-    mount_point: PathBuf,
+    shelf: PathBuf,
+    disk: PathBuf,
 }
 
 impl PowerCut {
@@ -51,42 +58,43 @@ impl PowerCut {
     /// # Errors
     /// When it cannot be made though mounts are permitted.
     pub fn new(dir: &Path) -> Result<Option<Self>> {
-        let disk = Self {
-            shelves: ["shelf-0", "shelf-1"].map(|name| dir.join(name)),
+        let power = Self {
+            floors: ["floor-0", "floor-1"].map(|name| dir.join(name)),
             current: 0,
-            mount_point: dir.join("disk"),
+            shelf: dir.join("shelf"),
+            disk: dir.join("disk"),
         };
-        fs::create_dir_all(&disk.mount_point)?;
-        for shelf in &disk.shelves {
-            fs::create_dir_all(shelf)?;
-            let image = shelf.with_extension("img");
-            make_ext4(&image, SHELF_BYTES)?;
-            if let Err(refused) = mount(&image, shelf) {
-                eprintln!("skipped: power-loss images ({refused:#})");
+        for floor in &power.floors {
+            let image = floor.with_extension("img");
+            make_ext4(&image, FLOOR_BYTES)?;
+            if let Err(refused) = mount(&image, floor).and_then(|()| freeze_and_thaw(floor)) {
+                eprintln!("skipped: power cuts ({refused:#})");
                 return Ok(None);
             }
         }
-        if let Err(refused) = run("fsfreeze", &["-f".as_ref(), disk.shelves[1].as_ref()])
-            .and_then(|()| run("fsfreeze", &["-u".as_ref(), disk.shelves[1].as_ref()]))
-        {
-            eprintln!("skipped: power-loss images ({refused:#})");
-            return Ok(None);
-        }
-        make_ext4(&disk.image(0), DISK_BYTES)?;
-        mount(&disk.image(0), &disk.mount_point)?;
-        Ok(Some(disk))
+        make_ext4(&power.shelf_image(0), SHELF_BYTES)?;
+        mount(&power.shelf_image(0), &power.shelf)?;
+        make_ext4(&power.disk_image(), DISK_BYTES)?;
+        mount(&power.disk_image(), &power.disk)?;
+        // Everything up to here is before the first moment at which the power may be cut.
+        run("sync", &["-f".as_ref(), power.shelf.as_ref()])?;
+        Ok(Some(power))
     }
 
     /// Where the disk is mounted.
     pub fn mount_point(&self) -> &Path {
-        &self.mount_point
+        &self.disk
     }
 
-    fn image(&self, number: usize) -> PathBuf {
-        self.shelves[number].join("disk.img")
+    fn shelf_image(&self, floor: usize) -> PathBuf {
+        self.floors[floor].join("shelf.img")
     }
 
-    /// Takes a picture of what the disk holds at one instant between call and return.
+    fn disk_image(&self) -> PathBuf {
+        self.shelf.join("disk.img")
+    }
+
+    /// Takes a picture of what a power cut leaves, at one instant between call and return.
     ///
     /// # Errors
     /// When the image cannot be copied.
@@ -96,19 +104,17 @@ impl PowerCut {
         const FREEZE_AND_COPY: &str = "fsfreeze -f \"$1\" || exit 1
             cp --sparse=auto \"$2\" \"$3\"; copied=$?
             fsfreeze -u \"$1\" && exit $copied";
-        let output = Command::new("sh")
-            .args(["-c", FREEZE_AND_COPY, "snapshot"])
-            .arg(&self.shelves[self.current])
-            .arg(self.image(self.current))
-            .arg(self.image(1 - self.current))
-            .output()?;
-        if !output.status.success() {
-            bail!(
-                "copy of the disk: {}",
-                String::from_utf8_lossy(&output.stderr)
-            );
-        }
-        Ok(())
+        run(
+            "sh",
+            &[
+                "-c".as_ref(),
+                FREEZE_AND_COPY.as_ref(),
+                "snapshot".as_ref(),
+                self.floors[self.current].as_ref(),
+                self.shelf_image(self.current).as_ref(),
+                self.shelf_image(1 - self.current).as_ref(),
+            ],
+        )
     }
 
     /// The power comes back: what the picture shows takes the place of the disk, as it is and
@@ -117,13 +123,15 @@ impl PowerCut {
     /// # Errors
     /// When it cannot be mounted.
     pub fn restore(&mut self) -> Result<()> {
-        let mount_point = self.mount_point.clone();
-        patiently("the disk is released", RELEASED, || {
-            run("umount", &[mount_point.as_ref()]).map(Some)
-        })?;
-        fs::remove_file(self.image(self.current))?;
+        for path in [&self.disk, &self.shelf] {
+            patiently("the disk is released", RELEASED, || {
+                run("umount", &[path.as_ref()]).map(Some)
+            })?;
+        }
+        fs::remove_file(self.shelf_image(self.current))?;
         self.current = 1 - self.current;
-        mount(&self.image(self.current), &self.mount_point)
+        mount(&self.shelf_image(self.current), &self.shelf)?;
+        mount(&self.disk_image(), &self.disk)
     }
 
     /// Does `work` while random pages of random files are written back without having been synced.
@@ -144,7 +152,7 @@ impl PowerCut {
         let mut files = Vec::new();
         while !over.load(Ordering::Relaxed) {
             files.clear();
-            files_below(&self.mount_point, &mut files);
+            files_below(&self.disk, &mut files);
             files.sort();
             // New files are where unsynced pages are: more often one of the last of the log.
             for _ in 0..8 {
@@ -169,7 +177,7 @@ impl PowerCut {
 impl Drop for PowerCut {
     fn drop(&mut self) {
         // What is not mounted cannot be unmounted; what is busy goes when it no longer is.
-        for path in [&self.mount_point, &self.shelves[0], &self.shelves[1]] {
+        for path in [&self.disk, &self.shelf, &self.floors[0], &self.floors[1]] {
             let _ = Command::new("umount").arg("-l").arg(path).output();
         }
     }
@@ -193,7 +201,13 @@ fn make_ext4(image: &Path, bytes: u64) -> Result<()> {
     run("mkfs.ext4", &["-q".as_ref(), "-F".as_ref(), image.as_ref()])
 }
 
+fn freeze_and_thaw(path: &Path) -> Result<()> {
+    run("fsfreeze", &["-f".as_ref(), path.as_ref()])?;
+    run("fsfreeze", &["-u".as_ref(), path.as_ref()])
+}
+
 fn mount(image: &Path, at: &Path) -> Result<()> {
+    fs::create_dir_all(at)?;
     run(
         "mount",
         &["-o".as_ref(), "loop".as_ref(), image.as_ref(), at.as_ref()],
@@ -205,11 +219,10 @@ fn run(program: &str, arguments: &[&std::ffi::OsStr]) -> Result<()> {
         .args(arguments)
         .output()
         .with_context(|| format!("{program} cannot be run"))?;
-    if !output.status.success() {
-        bail!(
-            "{program} {arguments:?}: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
-    }
+    ensure!(
+        output.status.success(),
+        "{program} {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
     Ok(())
 }

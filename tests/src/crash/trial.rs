@@ -22,6 +22,9 @@ const SMALL_FILES: [(&str, &str); 3] = [
     ("maxMessageSize", "262144"),
 ];
 
+/// What a power cut may take under `ASYNC_FLUSH`.
+const ASYNC_WINDOW: Duration = Duration::from_millis(600);
+
 /// What one kill or power cut came to.
 #[derive(Clone, Copy, Debug)]
 pub struct Cycle {
@@ -92,12 +95,17 @@ impl Trial {
         all.extend([("storePathRootDir", &*store), ("storePathCommitLog", &*log)]);
         all.extend(settings);
         let cluster = Cluster::with(&all)?;
+        let flush = all.iter().rfind(|(key, _)| *key == "flushDiskType");
+        let window = match flush {
+            Some((_, "SYNC_FLUSH")) => Duration::ZERO,
+            _ => ASYNC_WINDOW,
+        };
         for topic in TOPICS {
             cluster.create_topic(topic, QUEUES)?;
         }
         Ok(Self {
             cluster,
-            books: Books::new(seed, &TOPICS, QUEUES),
+            books: Books::new(seed, &TOPICS, QUEUES).with_window(window),
             disk,
             _dir: dir,
         })
@@ -138,8 +146,9 @@ impl Trial {
             })
         })?;
         disk.restore()?;
-        books.open();
-        self.recover(before, starts)
+        let cycle = self.recover(before, starts)?;
+        self.books.open();
+        Ok(cycle)
     }
 
     fn recover(&mut self, before: u64, starts: &[Duration]) -> Result<Cycle> {
