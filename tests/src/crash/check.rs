@@ -114,7 +114,8 @@ impl Books {
         }
     }
 
-    /// The group's offset is nothing nobody asked for, and not beyond the end.
+    /// The group's offset is no lower than what was confirmed, nothing nobody asked for, and not
+    /// beyond the end.
     fn check_group(
         &self,
         connection: &mut Connection,
@@ -137,9 +138,12 @@ impl Books {
             22 => 0,
             code => bail!("code {code}: {}", answer.remark),
         };
-        if kept > page.asked || kept > page.end() {
+        // Behind what a power cut was free to take nobody has anything to read.
+        let least = page.committed.min(page.end());
+        if kept < least || kept > page.asked || kept > page.end() {
             let text = format!(
-                "{queue}: the group is at {kept}, {} was asked for at most, the end is {}",
+                "{queue}: the group is at {kept}, {} was confirmed and {} asked for, the end is {}",
+                page.committed,
                 page.asked,
                 page.end()
             );
