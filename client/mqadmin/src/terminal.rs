@@ -1,6 +1,6 @@
 //! Exit codes, output, the progress bar and Ctrl-C.
 
-use std::io::{self, BufWriter, IsTerminal as _, StdoutLock, Write as _};
+use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,11 +66,11 @@ pub fn code_of(error: &anyhow::Error) -> Code {
 }
 
 /// Standard output.
-pub type Out = BufWriter<StdoutLock<'static>>;
+pub type Out = BufWriter<Stdout>;
 
 /// Standard output, buffered.
 pub fn out() -> Out {
-    BufWriter::with_capacity(64 << 10, io::stdout().lock())
+    BufWriter::with_capacity(64 << 10, io::stdout())
 }
 
 /// Does `work` on a thread of its own, shows how far it is when standard error is a terminal, and

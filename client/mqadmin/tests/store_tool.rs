@@ -5,5 +5,6 @@ mod made;
 #[cfg(test)]
 mod store_tool {
     mod ls;
+    mod messages;
     mod verify;
 }

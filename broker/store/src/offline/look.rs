@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use super::reader::RecordReader;
 use super::walk::{Checks, Item, Judged, Progress, next_valid, walk};
 use super::window::{PIECE_BYTES, Window};
 use super::{OfflineStore, Segment};
@@ -20,6 +21,18 @@ pub struct Look {
 }
 
 impl OfflineStore {
+    /// Store time of the record a file of the log begins with, in milliseconds; `None` when it
+    /// begins with none.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] when it cannot be read.
+    pub fn first_stored(&self, segment: &Segment) -> Result<Option<i64>, StoreError> {
+        match RecordReader::new(self).read(segment.base)? {
+            Judged::Record(record, _) => Ok(Some(record.store_timestamp)),
+            _ => Ok(None),
+        }
+    }
+
     /// Looks at a file of the log. `newest` is the position of the newest record any queue knows.
     ///
     /// # Errors
@@ -31,11 +44,9 @@ impl OfflineStore {
             end: segment.base,
             times: None,
         };
-        let judged = super::walk::judge(&mut window, segment, segment.base, false).map_err(io)?;
-        let Judged::Record(first, _) = judged else {
+        let Some(first) = self.first_stored(segment)? else {
             return Ok(look);
         };
-        let first = first.store_timestamp;
         let mut from = match newest {
             Some(newest) if newest >= segment.end() => {
                 let mut tail = TAIL_BYTES;

@@ -19,7 +19,7 @@ pub use look::Look;
 pub use queues::{Ends, OfflineQueue};
 pub use reader::RecordReader;
 pub use verify::{Finding, LogEnd, Options, Part, Report, SegmentReport, verify};
-pub use walk::{Checks, Item, Problem, Progress, walk};
+pub use walk::{Checks, Item, Judged, Problem, Progress, walk};
 
 /// A file of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,14 @@
 //! `mqadmin store`: a store's files, looked at from outside. Nothing but `rebuild` writes or takes
 //! the store's lock; a broker may have the store open meanwhile.
 
+mod cat;
+mod export;
+mod grep;
+mod line;
 mod ls;
+mod messages;
+mod show;
+mod stats;
 mod verify;
 
 use std::path::PathBuf;
@@ -25,6 +32,14 @@ enum Command {
     Verify(verify::Args),
     /// List files, topics and queues.
     Ls(ls::Args),
+    /// Show messages.
+    Cat(cat::Args),
+    /// Find messages by a pattern or a key.
+    Grep(grep::Args),
+    /// Count messages.
+    Stats(stats::Args),
+    /// Write messages as JSON lines.
+    Export(export::Args),
 }
 
 /// Which store.
@@ -49,6 +64,10 @@ pub fn run(args: Args) -> Result<Code> {
     match args.command {
         Command::Verify(args) => verify::run(&args),
         Command::Ls(args) => ls::run(&args),
+        Command::Cat(args) => cat::run(&args),
+        Command::Grep(args) => grep::run(&args),
+        Command::Stats(args) => stats::run(&args),
+        Command::Export(args) => export::run(&args),
     }
 }
 
