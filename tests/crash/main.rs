@@ -110,8 +110,8 @@ fn series(options: &Options, mut stage: Stage, count: u32, blow: Blow) -> Result
     let mut trial: Option<Trial> = None;
     for number in 1..=count {
         if (number - 1).is_multiple_of(STORE_CYCLES) {
-            if let Some(old) = trial.take() {
-                stage.close(&old)?;
+            if let Some(mut old) = trial.take() {
+                stage.close(&mut old)?;
             }
             let seed = moments.number(u64::MAX);
             trial = if stage.cuts_power() {
@@ -143,8 +143,8 @@ fn series(options: &Options, mut stage: Stage, count: u32, blow: Blow) -> Result
             break;
         }
     }
-    if let Some(last) = trial {
-        stage.close(&last)?;
+    if let Some(mut last) = trial {
+        stage.close(&mut last)?;
     }
     stage.took = clock.elapsed();
     Ok(stage)

@@ -65,13 +65,17 @@ impl Stage {
         self.longest_recovery = self.longest_recovery.max(cycle.recovery);
     }
 
-    /// Reads a whole store before it goes, and takes over what was found wrong with it.
+    /// Reads a whole store before it goes, first through its broker and then its files, and takes
+    /// over what was found wrong with it.
     ///
     /// # Errors
-    /// When the broker cannot be asked.
-    pub(crate) fn close(&mut self, trial: &Trial) -> Result<()> {
+    /// When the broker cannot be asked or does not end in order.
+    pub(crate) fn close(&mut self, trial: &mut Trial) -> Result<()> {
         if trial.books.faults().count() == 0 {
             self.read += trial.check(Extent::All).context("the last check")?;
+            trial
+                .verify_files()
+                .context("the last check of the files")?;
         }
         let faults = trial.books.faults();
         self.seen += trial.books.seen();

@@ -37,6 +37,7 @@ fn kills_lose_nothing(settings: &[(&str, &str)]) -> Result<()> {
     }
     trial.stop_and_start()?;
     trial.check(Extent::All)?;
+    trial.verify_files()?;
     clean(&trial, seed)?;
     ensure!(trial.books.seen() > 0, "no consumer was handed anything");
     Ok(())

@@ -25,6 +25,7 @@ fn power_cuts_under_sync_flush_lose_nothing_acknowledged() -> Result<()> {
     }
     trial.stop_and_start()?;
     trial.check(Extent::All)?;
+    trial.verify_files()?;
     clean(&trial, seed)
 }
 
@@ -51,5 +52,6 @@ fn power_cuts_under_async_flush_take_little_and_from_the_end_only() -> Result<()
     );
     trial.stop_and_start()?;
     trial.check(Extent::All)?;
+    trial.verify_files()?;
     clean(&trial, seed)
 }

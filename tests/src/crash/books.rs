@@ -238,6 +238,11 @@ impl Books {
         }
     }
 
+    /// Something is wrong with the files of the store.
+    pub(super) fn note_damage(&self, text: &str) {
+        self.fault(Fault::Other, text.to_owned());
+    }
+
     /// The first of `count` numbers nobody else gets.
     pub(super) fn next_numbers(&self, count: u64) -> u64 {
         self.numbers.fetch_add(count, Ordering::Relaxed)

@@ -1,4 +1,5 @@
 use std::path::Path;
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -6,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use super::{Books, Extent, Load, PowerCut};
-use crate::{Cluster, Deadline};
+use crate::{Cluster, Deadline, binary};
 
 /// An orderly end, by contract.
 const ORDERLY_END: Duration = Duration::from_secs(10);
@@ -181,6 +182,30 @@ impl Trial {
         ensure!(status.success(), "ended with {status}");
         broker.start_again()?;
         self.check(Extent::Recent)?;
+        Ok(())
+    }
+
+    /// An orderly end, after which `mqadmin store verify` has nothing to find. The broker stays down.
+    ///
+    /// # Errors
+    /// When the broker does not end as it should, or `mqadmin` cannot be run.
+    pub fn verify_files(&mut self) -> Result<()> {
+        let broker = &mut self.cluster.broker;
+        broker.process.terminate()?;
+        let status = broker.process.wait_exit(ORDERLY_END)?;
+        ensure!(status.success(), "ended with {status}");
+        let verified = Command::new(binary("mqadmin")?)
+            .args(["store", "verify", "--store"])
+            .arg(&broker.store)
+            .output()?;
+        if !verified.status.success() {
+            self.books.note_damage(&format!(
+                "mqadmin store verify: {}\n{}{}",
+                verified.status,
+                String::from_utf8_lossy(&verified.stdout),
+                String::from_utf8_lossy(&verified.stderr)
+            ));
+        }
         Ok(())
     }
 
