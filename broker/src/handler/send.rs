@@ -2,6 +2,7 @@
 //! together; under `SYNC_FLUSH` the answers wait for the disk, the connection does not.
 
 mod admit;
+mod late;
 mod properties;
 mod reply;
 mod route;
@@ -11,7 +12,6 @@ use crate::error::store_reply;
 use crate::lock::LockTable;
 use crate::subscription::SubscriptionGroupTable;
 use crate::topic::{MessageType, Topic, TopicTable};
-use bytes::BytesMut;
 use common::clock::Clock;
 use common::message::message_id::UniqueIds;
 use common::message::record::RecordParts;
@@ -19,6 +19,7 @@ use common::message::{batch, properties as names_of, sys_flag};
 use common::transport::{Connection, Replies};
 use common::wire::header::SendMessageRequestHeader;
 use common::wire::{Command, Reply, response_code};
+use late::Late;
 use reply::{Pending, ReplyTemplate};
 use route::Routes;
 use std::net::SocketAddr;
@@ -26,6 +27,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 use store::{Appended, FlushMode, RecordBatch, StoreWriter};
+use tokio::time::Instant;
 
 /// A turn's batch is appended early when it has grown to this size, which bounds how long the log stays locked.
 const BATCH_BYTES: usize = 1024 * 1024;
@@ -33,7 +35,7 @@ const BATCH_BYTES: usize = 1024 * 1024;
 /// Serves `SEND_MESSAGE`, `SEND_MESSAGE_V2` and `SEND_BATCH_MESSAGE`.
 pub struct SendHandler {
     settings: Settings,
-    template: ReplyTemplate,
+    template: Arc<ReplyTemplate>,
     topics: TopicTable,
     groups: SubscriptionGroupTable,
     locks: LockTable,
@@ -112,7 +114,11 @@ impl SendHandler {
             flush_timeout: Duration::from_millis(config.sync_flush_timeout),
             broker_properties,
         };
-        let template = ReplyTemplate::new(store_host, &config.region_id, config.trace_on);
+        let template = Arc::new(ReplyTemplate::new(
+            store_host,
+            &config.region_id,
+            config.trace_on,
+        ));
         let unique_ids = UniqueIds::new(store_host.ip(), std::process::id(), rand::random());
         Self {
             settings,
@@ -348,52 +354,18 @@ impl SendHandler {
             }
         }
         if !late.is_empty() {
-            self.answer_when_flushed(session, late, connection);
+            let late = Late {
+                connection: Arc::clone(connection),
+                template: Arc::clone(&self.template),
+                sent: late,
+                appended: std::mem::take(&mut session.appended),
+                unique_keys: std::mem::take(&mut session.unique_keys),
+                deadline: Instant::now() + self.settings.flush_timeout,
+            };
+            late.wait(self.store.flushed());
         }
         session.batch.clear();
         session.unique_keys.clear();
-    }
-
-    /// One task for all answers of the turn that wait for the disk.
-    fn answer_when_flushed(
-        &self,
-        session: &mut SendSession,
-        late: Vec<Pending>,
-        connection: &Arc<Connection>,
-    ) {
-        let appended = std::mem::take(&mut session.appended);
-        let unique_keys = std::mem::take(&mut session.unique_keys);
-        let end = appended.last().map_or(0, Appended::end);
-        let mut flushed = self.store.flushed();
-        let (connection, template, patience) = (
-            Arc::clone(connection),
-            self.template.clone(),
-            self.settings.flush_timeout,
-        );
-        tokio::spawn(async move {
-            let durable =
-                tokio::time::timeout(patience, flushed.wait_for(|offset| *offset >= end)).await;
-            let code = match durable {
-                Ok(Ok(_)) => response_code::SUCCESS,
-                // The disk has failed: nobody may take this for stored.
-                Ok(Err(_)) => {
-                    let text =
-                        "the message could not be brought to the disk; the store is read-only";
-                    for sent in &late {
-                        let refusal = Reply::error(response_code::SERVICE_NOT_AVAILABLE, text);
-                        connection.reply(sent.to, template.refuse(refusal));
-                    }
-                    return;
-                }
-                Err(_) => response_code::FLUSH_DISK_TIMEOUT,
-            };
-            let mut frames = BytesMut::new();
-            for sent in &late {
-                let stored = &appended[sent.records.clone()];
-                template.write(&mut frames, sent, code, &unique_keys, stored);
-            }
-            connection.write_frames(&frames);
-        });
     }
 }
 

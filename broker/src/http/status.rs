@@ -47,6 +47,9 @@ struct CommitLog {
     max_offset: u64,
     flushed_offset: u64,
     dispatched_offset: u64,
+    /// Syncs since the start, and how long one took on average, in microseconds.
+    syncs: u64,
+    mean_sync_micros: u128,
     disk_used_ratio: f64,
     /// What the last recovery has cut off and kept aside.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -122,6 +125,8 @@ pub(super) async fn show(State(pages): State<Pages>) -> Json<Status> {
             max_offset: store.max_physical,
             flushed_offset: store.flushed,
             dispatched_offset: store.dispatched,
+            syncs: store.syncs.count,
+            mean_sync_micros: store.syncs.time.as_micros() / u128::from(store.syncs.count.max(1)),
             disk_used_ratio: Disk::of(&log).used_ratio(),
             cut_by_recovery: parts
                 .reader

@@ -9,7 +9,7 @@ use common::clock::Clock;
 use common::names;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{Counter, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 use std::collections::HashMap;
 use std::sync::Arc;
 use store::StoreReader;
@@ -39,6 +39,8 @@ struct Families {
     topic_number: IntGauge,
     group_number: IntGauge,
     storage: [IntGaugeVec; 4],
+    syncs: IntCounter,
+    sync_seconds: Counter,
 }
 
 impl BrokerFigures {
@@ -124,6 +126,10 @@ impl BrokerFigures {
             status.max_physical.saturating_sub(status.dispatched),
         );
         gauge(reserve_time, u64::try_from(reserved).unwrap_or(0));
+        families.syncs.inc_by(status.syncs.count);
+        families
+            .sync_seconds
+            .inc_by(status.syncs.time.as_secs_f64());
     }
 
     /// Copies of messages, in retry and dead letter topics, are not counted again.
@@ -279,6 +285,11 @@ impl Families {
                     &of_storage,
                 )?,
             ],
+            syncs: IntCounter::new("arugula_commit_log_syncs_total", "Syncs of the CommitLog.")?,
+            sync_seconds: Counter::new(
+                "arugula_commit_log_sync_seconds_total",
+                "Time the syncs of the CommitLog took.",
+            )?,
         })
     }
 
@@ -307,7 +318,9 @@ impl Families {
             .flat_map(Collector::collect);
         let families = counters
             .chain(gauges)
-            .chain(single.into_iter().flat_map(Collector::collect));
+            .chain(single.into_iter().flat_map(Collector::collect))
+            .chain(self.syncs.collect())
+            .chain(self.sync_seconds.collect());
         // A family without a value is an error in the text format.
         families
             .filter(|family| !family.get_metric().is_empty())

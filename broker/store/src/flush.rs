@@ -36,8 +36,18 @@ pub(crate) struct Flush {
     durable: AtomicU64,
     /// One sync at a time: the next one covers all that came meanwhile.
     syncing: Mutex<()>,
+    syncs: Mutex<Syncs>,
     asked: Mutex<Asked>,
     wake: Condvar,
+}
+
+/// Syncs of the log so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Syncs {
+    /// How many.
+    pub count: u64,
+    /// How long they took, all together.
+    pub time: Duration,
 }
 
 #[derive(Default)]
@@ -64,7 +74,8 @@ impl Flush {
             flushed: Mutex::new(Some(sender)),
             receiver,
             durable: AtomicU64::new(flushed),
-            syncing: Mutex::new(()),
+            syncing: Mutex::default(),
+            syncs: Mutex::default(),
             asked: Mutex::default(),
             wake: Condvar::new(),
         }
@@ -124,6 +135,11 @@ impl Flush {
         Ok(())
     }
 
+    /// How the disk did so far.
+    pub(crate) fn syncs(&self) -> Syncs {
+        *self.syncs.lock()
+    }
+
     fn sync(&self, from: u64, target: u64) -> Result<(), StoreError> {
         if self.flushed.lock().is_none() {
             return Err(self.log.refusal().unwrap_or(StoreError::ShuttingDown));
@@ -133,7 +149,13 @@ impl Flush {
             if segment.base >= target || segment.base + segments.bytes <= from {
                 continue;
             }
-            if let Err(source) = segment.file.sync() {
+            let began = self.clock.monotonic();
+            let synced = segment.file.sync();
+            let mut syncs = self.syncs.lock();
+            syncs.count += 1;
+            syncs.time += self.clock.monotonic().saturating_sub(began);
+            drop(syncs);
+            if let Err(source) = synced {
                 // Nobody knows what is on disk now, and a second sync would only hide it: the
                 // system has forgotten which pages could not be written.
                 self.log.fence(&segment.path, "sync", &source);

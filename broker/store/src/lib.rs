@@ -37,6 +37,7 @@ pub use config::{FlushMode, RetentionConfig, StoreConfig};
 pub use consume_queue::{Queue, Unit};
 pub use error::StoreError;
 pub use files::{DiskFiles, Files, Space, StoreFile};
+pub use flush::Syncs;
 pub use open::{Recovery, RecoveryProgress, StoreTasks, open};
 pub use read::{Boundary, GetRequest, GetResult, GetStatus, StoreReader, StoreStatus};
 pub use reput::Arrivals;

@@ -12,7 +12,7 @@ use crate::config::StoreConfig;
 use crate::consume_queue::unit::{UNIT_BYTES, Unit};
 use crate::consume_queue::{Queue, QueueTable};
 use crate::error::StoreError;
-use crate::flush::Flush;
+use crate::flush::{Flush, Syncs};
 use crate::open::Recovery;
 use crate::reput::Reput;
 
@@ -418,6 +418,7 @@ impl StoreReader {
             flushed: *self.flush.flushed().borrow(),
             dispatched: self.reput.dispatched(),
             queues: self.queues.count(),
+            syncs: self.flush.syncs(),
             refusal: self.log.refusal(),
         }
     }
@@ -436,6 +437,8 @@ pub struct StoreStatus {
     pub dispatched: u64,
     /// Number of queues.
     pub queues: usize,
+    /// Syncs of the log since the store was opened.
+    pub syncs: Syncs,
     /// Why nothing is stored at the moment, if so; [`StoreError::DiskFull`] passes by itself.
     pub refusal: Option<StoreError>,
 }

@@ -192,6 +192,7 @@ mod tests {
             flushed: 60,
             dispatched: 90,
             queues: 1,
+            syncs: store::Syncs::default(),
             refusal: None,
         };
         let now = Totals {

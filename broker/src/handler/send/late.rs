@@ -1,0 +1,135 @@
+//! Answers that wait for the disk.
+//!
+//! The turns of one I/O thread that wait do so in one queue with one task: a sync wakes that task, however many
+//! connections it answers. Positions only grow in the queue, for a thread appends one turn after the other.
+
+use super::reply::{Pending, ReplyTemplate};
+use bytes::BytesMut;
+use common::transport::Connection;
+use common::wire::{Reply, response_code};
+use parking_lot::Mutex;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use store::Appended;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+
+/// The sends of a turn that want to know that they are on the disk.
+pub(super) struct Late {
+    pub(super) connection: Arc<Connection>,
+    pub(super) template: Arc<ReplyTemplate>,
+    pub(super) sent: Vec<Pending>,
+    /// What the whole turn has stored.
+    pub(super) appended: Vec<Appended>,
+    pub(super) unique_keys: String,
+    /// When they are told that it takes too long.
+    pub(super) deadline: Instant,
+}
+
+struct Queue {
+    flushed: watch::Receiver<u64>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    late: VecDeque<Late>,
+    /// The task is gone; nothing may be added any more.
+    ended: bool,
+}
+
+thread_local! {
+    /// The queues with a task on this thread: one, as long as there is one store.
+    static QUEUES: RefCell<Vec<Arc<Queue>>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Late {
+    /// Answers once `flushed` has passed the turn, it has failed, or the time is up.
+    pub(super) fn wait(self, flushed: watch::Receiver<u64>) {
+        QUEUES.with_borrow_mut(|queues| {
+            queues.retain(|queue| !queue.state.lock().ended);
+            if let Some(queue) = queues
+                .iter()
+                .find(|queue| queue.flushed.same_channel(&flushed))
+            {
+                let mut state = queue.state.lock();
+                if !state.ended {
+                    state.late.push_back(self);
+                    return;
+                }
+            }
+            let state = State {
+                late: VecDeque::from([self]),
+                ended: false,
+            };
+            let queue = Arc::new(Queue {
+                flushed,
+                state: Mutex::new(state),
+            });
+            queues.push(Arc::clone(&queue));
+            tokio::spawn(async move { queue.run().await });
+        });
+    }
+
+    fn end(&self) -> u64 {
+        self.appended.last().map_or(0, Appended::end)
+    }
+
+    fn answer(&self, code: i32) {
+        let mut frames = BytesMut::new();
+        for sent in &self.sent {
+            let stored = &self.appended[sent.records.clone()];
+            self.template
+                .write(&mut frames, sent, code, &self.unique_keys, stored);
+        }
+        self.connection.write_frames(&frames);
+    }
+
+    /// The disk has failed: nobody may take this for stored.
+    fn refuse(&self) {
+        let text = "the message could not be brought to the disk; the store is read-only";
+        for sent in &self.sent {
+            let refusal = Reply::error(response_code::SERVICE_NOT_AVAILABLE, text);
+            self.connection
+                .reply(sent.to, self.template.refuse(refusal));
+        }
+    }
+}
+
+impl Queue {
+    async fn run(&self) {
+        let mut flushed = self.flushed.clone();
+        while let Some((end, deadline)) = self.first() {
+            let passed = timeout_at(deadline, flushed.wait_for(|offset| *offset >= end)).await;
+            match passed {
+                Ok(Ok(offset)) => {
+                    let offset = *offset;
+                    for late in self.take(|late| late.end() <= offset) {
+                        late.answer(response_code::SUCCESS);
+                    }
+                }
+                Ok(Err(_)) => self.take(|_| true).iter().for_each(Late::refuse),
+                Err(_) => {
+                    for late in self.take(|late| late.deadline <= deadline) {
+                        late.answer(response_code::FLUSH_DISK_TIMEOUT);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Position and time the task waits for; without any it ends.
+    fn first(&self) -> Option<(u64, Instant)> {
+        let mut state = self.state.lock();
+        let first = state.late.front().map(|late| (late.end(), late.deadline));
+        state.ended = first.is_none();
+        first
+    }
+
+    fn take(&self, which: impl Fn(&Late) -> bool) -> Vec<Late> {
+        let mut state = self.state.lock();
+        let count = state.late.iter().take_while(|late| which(late)).count();
+        state.late.drain(..count).collect()
+    }
+}
