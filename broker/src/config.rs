@@ -153,6 +153,10 @@ config! {
         pub mapped_file_size_commit_log: u64 = "mappedFileSizeCommitLog", 1_073_741_824, in 65_536..=2_147_483_647;
         /// Bytes of one ConsumeQueue file, rounded up to whole units of 20. It must not change once there is a store.
         pub mapped_file_size_consume_queue: u64 = "mappedFileSizeConsumeQueue", 6_000_000, in 20..=2_147_483_640;
+        /// Whether each unit of a ConsumeQueue leads to an ext unit with the tags code and the store time.
+        pub enable_consume_queue_ext: bool = "enableConsumeQueueExt", false;
+        /// Bytes of one ConsumeQueueExt file. It must not change once there is one.
+        pub mapped_file_size_consume_queue_ext: u64 = "mappedFileSizeConsumeQueueExt", 50_331_648, in 64..=2_147_483_647;
         /// When producers are answered.
         pub flush_disk_type: FlushDiskType = "flushDiskType", FlushDiskType::AsyncFlush;
         /// Milliseconds a producer waits for the disk with `SYNC_FLUSH`; then it is answered `FLUSH_DISK_TIMEOUT`.
@@ -225,6 +229,8 @@ impl BrokerConfig {
             root,
             segment_bytes: self.mapped_file_size_commit_log,
             consume_queue_file_bytes: self.mapped_file_size_consume_queue,
+            consume_queue_ext: self.enable_consume_queue_ext,
+            consume_queue_ext_file_bytes: self.mapped_file_size_consume_queue_ext,
             max_message_bytes: size(self.max_message_size),
             flush_mode: match self.flush_disk_type {
                 FlushDiskType::AsyncFlush => FlushMode::Async,

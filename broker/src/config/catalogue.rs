@@ -415,12 +415,10 @@ pub(super) const IGNORED: &[Ignored] = &[
         keys: &[
             "bitMapLengthConsumeQueueExt",
             "enableCalcFilterBitMap",
-            "enableConsumeQueueExt",
             "enablePropertyFilter",
             "expectConsumerNumUseFilter",
             "filterDataCleanTimeSpan",
             "filterSupportRetry",
-            "mappedFileSizeConsumeQueueExt",
             "maxErrorRateOfBloomFilter",
         ],
     },

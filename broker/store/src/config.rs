@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::consume_queue::ext::MIN_FILE_BYTES;
 use crate::consume_queue::unit::UNIT_BYTES;
 use crate::error::StoreError;
 use crate::open::RecoveryProgress;
@@ -29,6 +30,10 @@ pub struct StoreConfig {
     pub segment_bytes: u64,
     /// Bytes of a ConsumeQueue file, a multiple of 20. Must not change once there is a store.
     pub consume_queue_file_bytes: u64,
+    /// Whether units lead to ext units.
+    pub consume_queue_ext: bool,
+    /// Bytes of a `ConsumeQueueExt` file. Must not change once there is one.
+    pub consume_queue_ext_file_bytes: u64,
     /// Largest body in bytes.
     pub max_message_bytes: usize,
     /// When a message counts as stored.
@@ -128,6 +133,8 @@ impl StoreConfig {
             root,
             segment_bytes: 1 << 30,
             consume_queue_file_bytes: 300_000 * 20,
+            consume_queue_ext: false,
+            consume_queue_ext_file_bytes: 48 << 20,
             max_message_bytes: 4 << 20,
             flush_mode: FlushMode::Async,
             flush_interval: Duration::from_millis(500),
@@ -158,6 +165,12 @@ impl StoreConfig {
         if file_bytes == 0 || !file_bytes.is_multiple_of(UNIT_BYTES as u64) {
             return refuse(format!(
                 "ConsumeQueue files of {file_bytes} bytes; multiples of 20 work"
+            ));
+        }
+        let file_bytes = self.consume_queue_ext_file_bytes;
+        if file_bytes < MIN_FILE_BYTES {
+            return refuse(format!(
+                "ConsumeQueueExt files of {file_bytes} bytes; {MIN_FILE_BYTES} are needed"
             ));
         }
         Ok(())

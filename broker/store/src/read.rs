@@ -9,6 +9,7 @@ use common::message::record::{RecordFormatError, RecordView, iter};
 use crate::commit_log::CommitLog;
 use crate::commit_log::recover::{Step, step};
 use crate::config::StoreConfig;
+use crate::consume_queue::ext::is_address;
 use crate::consume_queue::unit::{UNIT_BYTES, Unit};
 use crate::consume_queue::{Queue, QueueTable};
 use crate::error::StoreError;
@@ -226,7 +227,9 @@ impl StoreReader {
                 }
                 scan.next += 1;
                 scan.last_physical = unit.physical_offset;
-                if !unit.is_blank() && (request.filter)(unit.tags_code) {
+                // An address leads to nothing any more: whoever reads the message looks at its tags.
+                let wanted = is_address(unit.tags_code) || (request.filter)(unit.tags_code);
+                if !unit.is_blank() && wanted {
                     self.take(unit, &mut scan);
                 }
             }

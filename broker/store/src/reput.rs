@@ -233,7 +233,7 @@ impl Reput {
     }
 
     fn add(&self, queue: &Arc<Queue>, offset: u64, unit: Unit, store_timestamp: i64) {
-        if !queue.push(offset, unit) {
+        if !queue.push(offset, unit, store_timestamp) {
             return;
         }
         self.queues.note_dirty(queue);

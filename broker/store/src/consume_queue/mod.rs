@@ -1,5 +1,6 @@
 //! `ConsumeQueue`s: for each queue, which record is its nth message.
 
+pub(crate) mod ext;
 mod queue;
 mod table;
 pub(crate) mod unit;

@@ -8,11 +8,13 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use super::ext::Ext;
 use super::unit::{UNIT_BYTES, Unit};
 use crate::commit_log::segments::file_name;
 use crate::error::StoreError;
 use crate::files::{Files, StoreFile};
 
+mod extended;
 mod oldest;
 mod recover;
 
@@ -48,6 +50,8 @@ pub struct Queue {
     /// `None` for a topic that can be no directory: its units live in memory only.
     directory: Option<PathBuf>,
     file_bytes: u64,
+    /// For a queue that has, or gets, ext units.
+    ext: Option<Box<Ext>>,
 }
 
 /// The units from `first` on.
@@ -57,6 +61,8 @@ struct Tail {
     units: Vec<u8>,
     /// Units below this offset are in the files.
     filed: u64,
+    /// Store times of the units from `filed` on, if ext units are written.
+    times: Vec<i64>,
     /// The file read last, while the queue is in use.
     open: Option<(u64, Arc<dyn StoreFile>)>,
     /// Used since the last write-out.
@@ -76,6 +82,7 @@ impl Queue {
         id: u32,
         directory: Option<PathBuf>,
         file_bytes: u64,
+        ext: Option<Ext>,
     ) -> Self {
         Self {
             topic,
@@ -91,6 +98,7 @@ impl Queue {
             tail: Mutex::default(),
             directory,
             file_bytes,
+            ext: ext.map(Box::new),
         }
     }
 
@@ -158,7 +166,7 @@ impl Queue {
 
     /// Adds the unit of message `offset`, unless it is there already. True when it was added.
     /// Called by whoever dispatches, one thread at a time.
-    pub(crate) fn push(&self, offset: u64, unit: Unit) -> bool {
+    pub(crate) fn push(&self, offset: u64, unit: Unit, store_timestamp: i64) -> bool {
         let mut tail = self.tail.lock();
         let end = tail.end();
         // A crash may have left a queue's second file and lost its first: a queue without messages
@@ -183,6 +191,11 @@ impl Queue {
             self.min.store(offset, Ordering::Release);
         }
         tail.units.extend_from_slice(&unit.encode());
+        if self.writes_ext() {
+            let unfiled = units_from(offset + 1 - tail.filed);
+            tail.times.resize(unfiled - 1, 0);
+            tail.times.push(store_timestamp);
+        }
         tail.active = true;
         drop(tail);
         self.visible.store(offset + 1, Ordering::SeqCst);
@@ -238,6 +251,9 @@ impl Queue {
         let failed = |source| StoreError::io("read", &self.path(place.base))(source);
         file.read_at(&mut raw, place.at).map_err(failed)?;
         out.extend(raw.as_chunks().0.iter().map_while(Unit::decode));
+        if let Some(ext) = &self.ext {
+            ext.resolve(files, out)?;
+        }
         Ok(true)
     }
 
@@ -279,16 +295,23 @@ impl Queue {
             let units = units_len(tail.filed - tail.first)..units_len(until - tail.first);
             scratch.clear();
             scratch.extend_from_slice(&tail.units[units]);
+            let from = tail.filed;
+            let times = tail.times.clone();
             // Dispatch must not wait for the file system.
             drop(tail);
+            self.extend(files, from, scratch, &times)?;
             self.write(files, place, scratch)?;
-            self.tail.lock().filed = until;
+            let mut tail = self.tail.lock();
+            tail.filed = until;
+            let done = units_from(until - from).min(tail.times.len());
+            tail.times.drain(..done);
         }
         let mut tail = self.tail.lock();
         let active = std::mem::take(&mut tail.active);
         tail.trim(if active { KEPT_UNITS } else { 0 });
         if !active {
             tail.open = None;
+            self.rest_ext();
         }
         Ok(active)
     }
@@ -386,6 +409,10 @@ fn units_len(units: u64) -> usize {
     usize::try_from(units)
         .unwrap_or(usize::MAX)
         .saturating_mul(UNIT_BYTES)
+}
+
+fn units_from(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
 }
 
 fn units_in(bytes: u64) -> usize {

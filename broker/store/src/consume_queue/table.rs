@@ -4,10 +4,11 @@ use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hashbrown::{Equivalent, HashMap};
+use hashbrown::{Equivalent, HashMap, HashSet};
 use parking_lot::{Mutex, RwLock};
 
 use super::Queue;
+use super::ext::Ext;
 use super::unit::Unit;
 use crate::config::StoreConfig;
 use crate::error::StoreError;
@@ -21,9 +22,21 @@ pub(crate) struct QueueTable {
     directory: PathBuf,
     file_bytes: u64,
     pub(crate) delays: DelayLevels,
+    ext: ExtFolder,
     queues: RwLock<HashMap<Key, Arc<Queue>>>,
     /// Queues with units that are in no file yet, or with memory or files to give back.
     dirty: Mutex<Vec<Arc<Queue>>>,
+}
+
+/// Where ext units are, and which queues have some.
+#[derive(Debug)]
+struct ExtFolder {
+    directory: PathBuf,
+    file_bytes: u64,
+    /// Whether all queues get them.
+    writes: bool,
+    /// Topics with queues that had some when the store was opened.
+    topics: HashSet<String>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -65,10 +78,11 @@ impl QueueTable {
     /// Opens the queues of `config`, with all units their files hold.
     pub(crate) fn open(files: Arc<dyn Files>, config: &StoreConfig) -> Result<Self, StoreError> {
         let table = Self {
-            files,
             directory: config.root.join("consumequeue"),
             file_bytes: config.consume_queue_file_bytes,
             delays: config.delay_levels.clone(),
+            ext: ExtFolder::open(&*files, config)?,
+            files,
             queues: RwLock::default(),
             dirty: Mutex::default(),
         };
@@ -109,11 +123,13 @@ impl QueueTable {
             .or_insert_with_key(|key| {
                 let directory =
                     is_file_name(topic).then(|| self.directory.join(topic).join(id.to_string()));
+                let ext = directory.as_ref().and_then(|_| self.ext.of(topic, id));
                 Arc::new(Queue::new(
                     Arc::clone(&key.topic),
                     id,
                     directory,
                     self.file_bytes,
+                    ext,
                 ))
             });
         Arc::clone(queue)
@@ -143,10 +159,13 @@ impl QueueTable {
         if !is_file_name(topic) {
             return Ok(());
         }
-        let path = self.directory.join(topic);
-        self.files
-            .delete_all(&path)
-            .map_err(StoreError::io("delete", &path))
+        for directory in [&self.directory, &self.ext.directory] {
+            let path = directory.join(topic);
+            self.files
+                .delete_all(&path)
+                .map_err(StoreError::io("delete", &path))?;
+        }
+        Ok(())
     }
 
     /// Reads units; see [`Queue::read`].
@@ -206,6 +225,29 @@ impl QueueTable {
             }
         }
         failed.map_or(Ok(()), Err)
+    }
+}
+
+impl ExtFolder {
+    fn open(files: &dyn Files, config: &StoreConfig) -> Result<Self, StoreError> {
+        let directory = config.root.join("consumequeue_ext");
+        let topics = files
+            .list_directories(&directory)
+            .map_err(StoreError::io("list", &directory))?;
+        Ok(Self {
+            directory,
+            file_bytes: config.consume_queue_ext_file_bytes,
+            writes: config.consume_queue_ext,
+            topics: topics.into_iter().collect(),
+        })
+    }
+
+    /// The ext units of a queue, if it has some or is to have some.
+    fn of(&self, topic: &str, id: u32) -> Option<Ext> {
+        (self.writes || self.topics.contains(topic)).then(|| {
+            let directory = self.directory.join(topic).join(id.to_string());
+            Ext::new(directory, self.file_bytes, self.writes)
+        })
     }
 }
 

@@ -3,6 +3,8 @@
 /// Bytes of a unit.
 pub(crate) const UNIT_BYTES: usize = 20;
 const _: () = assert!(UNIT_BYTES == 8 + 4 + 8);
+/// Position of the tags code.
+pub(crate) const TAGS_CODE_AT: usize = 12;
 
 /// Size in units that stand where a queue has no message: it began later.
 const BLANK_SIZE: u32 = 0x7FFF_FFFF;
@@ -30,7 +32,7 @@ impl Unit {
         let mut unit = [0; UNIT_BYTES];
         unit[..8].copy_from_slice(&self.physical_offset.to_be_bytes());
         unit[8..12].copy_from_slice(&self.bytes.to_be_bytes());
-        unit[12..].copy_from_slice(&self.tags_code.to_be_bytes());
+        unit[TAGS_CODE_AT..].copy_from_slice(&self.tags_code.to_be_bytes());
         unit
     }
 

@@ -15,6 +15,7 @@ use crate::*;
 
 mod crash;
 mod disk;
+mod ext;
 mod properties;
 mod reading;
 mod retention;

@@ -401,7 +401,7 @@ fn queue_with_lost_units_in_its_middle_begins_with_its_first_message() {
         let queue = bench.writer.queue(&topic, 0);
         // Messages 0 to 3 and 9 to 12; 4 to 8 are blank.
         for n in [0, 1, 2, 3, 9, 10, 11, 12] {
-            assert!(queue.push(n, unit(n)));
+            assert!(queue.push(n, unit(n), 0));
         }
         bench.writer.queues.note_dirty(&queue);
         if log_start % 2 == 0 {

@@ -108,6 +108,7 @@ impl Queue {
                 deleted => deleted.map_err(StoreError::io("delete", &path))?,
             }
         }
+        self.delete_outdated_ext(files)?;
         // A last file that is full becomes superfluous with the next message.
         let again = last.is_some_and(|last| last < keep_from);
         self.outdated.store(again, Ordering::Relaxed);

@@ -20,6 +20,7 @@ impl Queue {
     /// Finds the end of the queue in its files. After a crash there may be holes: nothing behind the
     /// first one found counts. Where its oldest message is, [`Self::advance_min`] finds.
     pub(in crate::consume_queue) fn load(&self, files: &dyn Files) -> Result<(), StoreError> {
+        self.check_ext(files)?;
         let bases = self.files_there(files)?;
         let Some(first) = bases.first().copied() else {
             return Ok(());
