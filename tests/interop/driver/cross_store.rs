@@ -138,6 +138,21 @@ fn relay(settings: &[(&str, &str)], play: impl FnOnce(&mut Relay) -> Result<()>)
 }
 
 #[test]
+fn a_store_with_ext_units_goes_to_the_reference_and_back() -> Result<()> {
+    let settings = [
+        ("enableConsumeQueueExt", "true"),
+        ("mappedFileSizeConsumeQueueExt", "4096"),
+    ];
+    relay(&settings, |relay| {
+        for (apache, arugula) in ends(rounds(2), &mut relay.rng) {
+            relay.turn(Maker::Apache, apache)?;
+            relay.turn(Maker::Arugula, arugula)?;
+        }
+        relay.finish()
+    })
+}
+
+#[test]
 fn a_store_goes_to_the_reference_and_back() -> Result<()> {
     relay(&[], |relay| {
         for (apache, arugula) in ends(rounds(4), &mut relay.rng) {

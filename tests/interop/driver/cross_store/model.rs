@@ -42,6 +42,8 @@ impl Queue {
     }
 }
 
+/// A tag that many messages have.
+pub const TAG: &str = "芝麻菜";
 /// Topics in which the reference stores messages by itself.
 pub const DELAYED: &str = "SCHEDULE_TOPIC_XXXX";
 pub const HALVES: &str = "RMQ_SYS_TRANS_HALF_TOPIC";
@@ -180,7 +182,10 @@ impl Model {
                 records.len()
             );
             known.records = records;
-            by_time(connection, topic, *queue, known, rng).context(what)?;
+            let found = by_time(connection, topic, *queue, known, rng);
+            found
+                .and_then(|()| by_tag(connection, topic, *queue, known))
+                .context(what)?;
         }
         for sent in std::mem::take(&mut self.in_flight) {
             self.compare(&sent)?;
@@ -299,6 +304,22 @@ pub fn stored_queue(sent: &Acknowledged) -> u32 {
         Some(level) => level - 1,
         None => sent.sending.queue,
     }
+}
+
+/// What a consumer of one tag gets, against the model.
+fn by_tag(connection: &mut Connection, topic: &str, queue: u32, known: &Queue) -> Result<()> {
+    let ends = (known.min, known.end());
+    let found = wire::tagged(connection, (topic, queue), TAG, ends)?;
+    let mut expected = Vec::new();
+    for record in &known.records {
+        // The tags code of a message that waits is a time, so nobody finds it by its tags.
+        if topic != DELAYED && view(record)?.property("TAGS") == Some(TAG) {
+            expected.push(record.clone());
+        }
+    }
+    let counts = (found.len(), expected.len());
+    ensure!(found == expected, "messages with tag {TAG}: {counts:?}");
+    Ok(())
 }
 
 /// A few times, the ends among them, against the model.

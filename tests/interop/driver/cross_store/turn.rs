@@ -6,7 +6,7 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use tests::Connection;
 
-use super::model::{BURST, Model};
+use super::model::{BURST, Model, TAG};
 use super::wire::{self, Content, Sending};
 
 /// Topics every turn adds to, and their queues.
@@ -103,7 +103,7 @@ impl Turn<'_> {
         ];
         match self.rng.random_range(0..4) {
             0 => properties.push(("TAGS".to_owned(), "new".to_owned())),
-            1 => properties.push(("TAGS".to_owned(), "芝麻菜".to_owned())),
+            1 => properties.push(("TAGS".to_owned(), TAG.to_owned())),
             2 => properties.push(("TAGS".to_owned(), format!("tag-{id}"))),
             _ => {}
         }

@@ -205,6 +205,40 @@ pub fn records(
     Ok(records)
 }
 
+/// The records of a queue that a consumer of `tag` gets.
+pub fn tagged(
+    connection: &mut Connection,
+    (topic, queue): (&str, u32),
+    tag: &str,
+    (mut offset, end): (u64, u64),
+) -> Result<Vec<Vec<u8>>> {
+    let (id, mut records) = (queue.to_string(), Vec::new());
+    while offset < end {
+        let from = offset.to_string();
+        let fields = [
+            ("consumerGroup", "cross-consumer"),
+            ("topic", topic),
+            ("queueId", &id),
+            ("queueOffset", &from),
+            ("maxMsgNums", "32"),
+            ("sysFlag", "4"),
+            ("commitOffset", "0"),
+            ("suspendTimeoutMillis", "0"),
+            ("subscription", tag),
+            ("subVersion", "0"),
+            ("expressionType", "TAG"),
+        ];
+        let answer = connection.call(11, &fields, &[])?;
+        match answer.code {
+            0 => split(&answer.body, &mut records)?,
+            20 => {}
+            code => bail!("pull {tag} at {offset}: code {code}: {}", answer.remark),
+        }
+        offset = u64::try_from(answer.number("nextBeginOffset")?)?;
+    }
+    Ok(records)
+}
+
 /// Records that stand one behind the other.
 pub fn split(mut bytes: &[u8], records: &mut Vec<Vec<u8>>) -> Result<()> {
     while let Some(size) = bytes.first_chunk::<4>() {
