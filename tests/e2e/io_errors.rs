@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use tests::crash::{Extent, Load, Moments, Trial};
-use tests::{Answer, Cluster, Connection, http_get, patiently};
+use tests::{Answer, CONSUMER_GROUP, Cluster, Connection, http_get, patiently};
 
 use crate::SOON;
 use crate::failing_disk::{ALWAYS, Call, Error, FailingDisk};
@@ -102,6 +102,31 @@ impl Fixture {
             self.stored.push(body);
         }
         bail!("{MOST} messages were taken")
+    }
+
+    /// Commits an offset of the group.
+    fn commit(&mut self, offset: i64) -> Result<Answer> {
+        let offset = offset.to_string();
+        let fields = [
+            ("consumerGroup", CONSUMER_GROUP),
+            ("topic", TOPIC),
+            ("queueId", "0"),
+            ("commitOffset", &offset),
+        ];
+        self.connection.call(15, &fields, &[])
+    }
+
+    /// The offset of the group.
+    fn committed(&mut self) -> Result<i64> {
+        let fields = [
+            ("consumerGroup", CONSUMER_GROUP),
+            ("topic", TOPIC),
+            ("queueId", "0"),
+        ];
+        self.connection
+            .call(14, &fields, &[])?
+            .ok()?
+            .number("offset")
     }
 
     /// What was acknowledged can be read, and whatever comes behind it.
@@ -335,6 +360,38 @@ fn a_checkpoint_that_cannot_be_written_loses_nothing() -> Result<()> {
         broker.process.wait_exit(SOON)?;
         ensure!(fixture.disk.matched()? > 0, "nothing was tried");
         fixture.restart_on_a_disk_that_works()?;
+    }
+    Ok(())
+}
+
+/// An offset is answered for once it is on the disk, or not at all; messages have nothing to do with it.
+#[test]
+fn offsets_that_cannot_be_written_are_not_confirmed() -> Result<()> {
+    for (call, error) in [
+        (Call::Write, Error::NoSpace),
+        (Call::Write, Error::Io),
+        (Call::Sync, Error::Io),
+    ] {
+        let Some(mut fixture) = Fixture::new(&[])? else {
+            return Ok(());
+        };
+        fixture.connection.join(&[TOPIC])?;
+        fixture.commit(10)?.ok()?;
+        fixture.disk.fail(call, "/kv/", error, 0, ALWAYS)?;
+        let refused = fixture.commit(20)?;
+        ensure!(refused.code != 0, "{call:?} {error:?}: {refused:?}");
+        ensure!(fixture.disk.matched()? > 0, "nothing was tried");
+        fixture.store(50)?;
+        fixture.all_there()?;
+        fixture.restart_on_a_disk_that_works()?;
+        let kept = fixture.committed()?;
+        ensure!(
+            matches!(kept, 10 | 20),
+            "{call:?} {error:?}: 10 was confirmed, 20 was not, it is {kept}"
+        );
+        fixture.connection.join(&[TOPIC])?;
+        fixture.commit(30)?.ok()?;
+        ensure!(fixture.committed()? == 30, "commits do not go on");
     }
     Ok(())
 }

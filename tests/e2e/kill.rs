@@ -1,6 +1,8 @@
 //! `kill -9` under load, with consumers attached: what was acknowledged or seen is there afterwards, at
 //! its place, and the broker counts on from there. `scripts/crash.sh` does the same a few hundred times.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -74,5 +76,37 @@ fn kills_during_recovery_lose_nothing() -> Result<()> {
         trial.check(Extent::All)?;
         clean(&trial, seed)?;
     }
+    Ok(())
+}
+
+/// Shows that the checks of these tests find something: a disk that gives back other bytes than were
+/// written is nothing that a broker can make good.
+#[test]
+fn changed_bytes_of_the_log_are_found_out() -> Result<()> {
+    let seed = rand::random();
+    let mut moments = Moments::new(seed);
+    let mut trial = Trial::new(seed, &[])?;
+    let (books, broker) = (&trial.books, &mut trial.cluster.broker);
+    let (address, log) = (broker.address.clone(), broker.store.join("commitlog"));
+    load(&mut moments, MESSAGES).until(books, &address, || {
+        broker.process.kill()?;
+        let first = File::options()
+            .read(true)
+            .write(true)
+            .open(log.join("00000000000000000000"))?;
+        // More than everything of a record that is not its body.
+        let mut bytes = [0; 256];
+        let at = 300_000 + moments.number(100_000);
+        first.read_exact_at(&mut bytes, at)?;
+        Ok(first.write_all_at(&bytes.map(|byte| byte ^ 0x10), at)?)
+    })?;
+    clean(&trial, seed)?;
+    trial.cluster.broker.start_again()?;
+    trial.check(Extent::All)?;
+    let faults = trial.books.faults();
+    ensure!(
+        faults.lost + faults.altered > 0,
+        "seed {seed}: nothing was found: {faults:#?}"
+    );
     Ok(())
 }

@@ -381,6 +381,10 @@ pub struct Record {
     pub at: i64,
     /// Its body.
     pub body: Vec<u8>,
+    /// Its topic.
+    pub topic: String,
+    /// Its properties, as they are stored.
+    pub properties: String,
 }
 
 /// The records of an answer's body; IPv4 hosts only.
@@ -399,11 +403,21 @@ pub fn records(mut bytes: &[u8]) -> Result<Vec<Record>> {
         let size = usize::try_from(u32::from_be_bytes(at(bytes, 0)?))?;
         let length = usize::try_from(u32::from_be_bytes(at(bytes, BODY_LENGTH_AT)?))?;
         let body = bytes.get(BODY_AT..BODY_AT + length);
+        let topic_at = BODY_AT + length + 1;
+        let [topic_length] = at(bytes, topic_at - 1)?;
+        let properties_at = topic_at + usize::from(topic_length) + 2;
+        let properties_length = u16::from_be_bytes(at(bytes, properties_at - 2)?);
+        let text = |from: usize, length: usize| -> Result<String> {
+            let text = bytes.get(from..from + length).context("record cut off")?;
+            Ok(String::from_utf8_lossy(text).into_owned())
+        };
         records.push(Record {
             queue: u32::from_be_bytes(at(bytes, QUEUE_AT)?),
             offset: i64::from_be_bytes(at(bytes, OFFSET_AT)?),
             at: i64::from_be_bytes(at(bytes, PLACE_AT)?),
             body: body.context("body cut off")?.to_vec(),
+            topic: text(topic_at, topic_length.into())?,
+            properties: text(properties_at, properties_length.into())?,
         });
         bytes = bytes.get(size..).context("record cut off")?;
     }

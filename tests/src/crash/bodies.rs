@@ -58,6 +58,11 @@ impl Bodies {
     }
 }
 
+/// The properties of message `number`, by which it can be found.
+pub(super) fn properties(number: u64) -> String {
+    format!("KEYS\u{1}k{number}\u{2}UNIQ_KEY\u{1}u{number}\u{2}")
+}
+
 /// `SplitMix64`: every number's noise is found without making that of the numbers before it.
 struct Noise(u64);
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use common::clock::{Clock, SystemClock};
 
-use super::Bodies;
+use super::bodies::{Bodies, properties};
 use crate::Record;
 
 /// A queue of a topic.
@@ -320,8 +320,13 @@ impl Books {
                 return self.fault(Fault::Altered, format!("{queue} {offset}: {error}"));
             }
         };
-        if record.queue != queue.id {
-            let text = format!("{queue} {offset}: a record of queue {}", record.queue);
+        if (&record.topic, record.queue) != (&queue.topic, queue.id)
+            || !record.properties.contains(&properties(number))
+        {
+            let text = format!(
+                "{queue} {offset}: message {number} says {}/{} {:?}",
+                record.topic, record.queue, record.properties
+            );
             self.fault(Fault::Altered, text);
         }
         let Some(slot) = page.slot(offset) else {
@@ -361,6 +366,8 @@ mod tests {
             offset,
             at: 0,
             body: books.bodies.body(number),
+            topic: "t".to_owned(),
+            properties: properties(number),
         }
     }
 
@@ -403,7 +410,11 @@ mod tests {
         let mut torn = record(&books, 1, 12);
         torn.body.pop();
         books.note_seen(&queue, &[torn]);
-        assert_eq!(counts(&books), [0, 2, 0, 0]);
+        let mut stray = record(&books, 2, 13);
+        stray.properties = properties(14);
+        books.note_seen(&queue, &[stray]);
+        // The torn one has no number to look for at its place.
+        assert_eq!(counts(&books), [0, 3, 0, 0]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use common::message::batch::{self, BatchMessage};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use super::bodies::properties;
 use super::books::{Books, Queue};
 use super::load::Pace;
 use crate::Connection;
@@ -75,11 +76,6 @@ pub(super) fn produce(books: &Books, address: &str, seed: u64, pace: &Pace) -> R
         }
     }
     Ok(())
-}
-
-/// Every message can be found by its number.
-fn properties(number: u64) -> String {
-    format!("KEYS\u{1}k{number}\u{2}UNIQ_KEY\u{1}u{number}\u{2}")
 }
 
 /// The frame of a request with `count` new messages; more than one are sent as a batch.
