@@ -144,7 +144,10 @@ pub(crate) fn open_stepped(
 }
 
 /// The store belongs to this process as long as what is returned is held.
-fn take_lock(files: &dyn Files, root: &Path) -> Result<Box<dyn Send + Sync>, StoreError> {
+pub(crate) fn take_lock(
+    files: &dyn Files,
+    root: &Path,
+) -> Result<Box<dyn Send + Sync>, StoreError> {
     files
         .create_directories(root)
         .map_err(StoreError::io("create", root))?;
@@ -160,7 +163,7 @@ fn take_lock(files: &dyn Files, root: &Path) -> Result<Box<dyn Send + Sync>, Sto
 
 /// Leaves the file `abort` for the time the store is open. True when it was not there: the last
 /// owner has left the store in order.
-fn mark_in_use(files: &dyn Files, abort: &Path) -> Result<bool, StoreError> {
+pub(crate) fn mark_in_use(files: &dyn Files, abort: &Path) -> Result<bool, StoreError> {
     match files.open(abort) {
         Ok(_) => return Ok(false),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -3,6 +3,7 @@
 use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -76,32 +77,46 @@ pub fn out() -> Out {
 /// Does `work` on a thread of its own, shows how far it is when standard error is a terminal, and
 /// stops it on Ctrl-C.
 pub fn watched<R: Send>(total_bytes: u64, work: impl FnOnce(&Progress) -> R + Send) -> Result<R> {
-    const TICK: Duration = Duration::from_millis(100);
     let progress = Arc::new(Progress::default());
     stop_on_interrupt(Arc::clone(&progress))?;
-    let bar = if io::stderr().is_terminal() {
-        let shape = "{bar:30} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
-        ProgressBar::new(total_bytes).with_style(ProgressStyle::with_template(shape)?)
-    } else {
-        ProgressBar::hidden()
-    };
+    let shape = "{bar:30} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
+    let bar = bar(ProgressBar::new(total_bytes), shape)?;
+    Ok(shown(
+        &bar,
+        || bar.set_position(progress.bytes()),
+        || work(&progress),
+    ))
+}
+
+/// Does `work` on a thread of its own, and shows what it is at when standard error is a terminal.
+pub fn waiting<R: Send>(at: impl Fn() -> String, work: impl FnOnce() -> R + Send) -> Result<R> {
+    let bar = bar(ProgressBar::new_spinner(), "{spinner} {msg}")?;
+    Ok(shown(&bar, || bar.set_message(at()), work))
+}
+
+fn bar(bar: ProgressBar, shape: &str) -> Result<ProgressBar> {
+    if !io::stderr().is_terminal() {
+        return Ok(ProgressBar::hidden());
+    }
+    Ok(bar.with_style(ProgressStyle::with_template(shape)?))
+}
+
+fn shown<R: Send>(bar: &ProgressBar, update: impl Fn(), work: impl FnOnce() -> R + Send) -> R {
+    const TICK: Duration = Duration::from_millis(100);
     let done = std::thread::scope(|scope| {
-        let (ended, end) = std::sync::mpsc::sync_channel::<()>(1);
-        let worker = scope.spawn(|| {
+        let (ended, end) = sync_channel::<()>(1);
+        let worker = scope.spawn(move || {
             // Dropped when the work is done, however it ends.
             let _ended = ended;
-            work(&progress)
+            work()
         });
-        while end.recv_timeout(TICK) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-            bar.set_position(progress.bytes());
+        while end.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+            update();
         }
         worker.join()
     });
     bar.finish_and_clear();
-    match done {
-        Ok(result) => Ok(result),
-        Err(panic) => std::panic::resume_unwind(panic),
-    }
+    done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// The first Ctrl-C stops the work, the second the process.

@@ -6,5 +6,6 @@ mod made;
 mod store_tool {
     mod ls;
     mod messages;
+    mod rebuild;
     mod verify;
 }

@@ -1,5 +1,5 @@
-//! A store seen from outside: opened without its lock and never written to, whoever wrote it and
-//! whether or not a broker has it open.
+//! A store seen from outside: opened without its lock and not written to, whoever wrote it and
+//! whether or not a broker has it open. Only [`Locked`] takes the lock and writes.
 
 use std::fs;
 use std::io;
@@ -11,6 +11,7 @@ use crate::error::StoreError;
 mod look;
 mod queues;
 mod reader;
+mod rebuild;
 mod verify;
 mod walk;
 mod window;
@@ -18,6 +19,7 @@ mod window;
 pub use look::Look;
 pub use queues::{Ends, OfflineQueue};
 pub use reader::RecordReader;
+pub use rebuild::{DERIVED, Locked, Rebuilt};
 pub use verify::{Finding, LogEnd, Options, Part, Report, SegmentReport, verify};
 pub use walk::{Checks, Item, Judged, Problem, Progress, walk};
 
@@ -86,6 +88,15 @@ impl OfflineStore {
     /// # Errors
     /// [`StoreError::Corrupt`] when there is no store, [`StoreError::Io`] when it cannot be read.
     pub fn open(root: &Path, commit_logs: &[PathBuf]) -> Result<Self, StoreError> {
+        let state = if root.is_dir() {
+            state(root)?
+        } else {
+            State::default()
+        };
+        Self::open_in(root, commit_logs, state)
+    }
+
+    fn open_in(root: &Path, commit_logs: &[PathBuf], state: State) -> Result<Self, StoreError> {
         let not_a_store = |path: &Path, problem: String| StoreError::Corrupt {
             path: path.to_owned(),
             problem,
@@ -112,7 +123,7 @@ impl OfflineStore {
             return Err(not_a_store(root, problem));
         }
         let mut store = Self {
-            state: state(root)?,
+            state,
             // Before the log is looked at, so that what it says is there by then.
             checkpoint: read_checkpoint(root)?,
             root: root.to_owned(),
@@ -208,15 +219,20 @@ fn state(root: &Path) -> Result<State, StoreError> {
                 .and_then(|pid| u32::try_from(pid.as_raw_nonzero().get()).ok());
         }
     }
+    state.abort = abort(root)?;
+    Ok(state)
+}
+
+/// What the file `abort` says, if it is there.
+fn abort(root: &Path) -> Result<Option<String>, StoreError> {
     let path = root.join("abort");
     match fs::read(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         read => {
             let bytes = read.map_err(StoreError::io("read", &path))?;
-            state.abort = Some(String::from_utf8_lossy(&bytes).trim().to_owned());
+            Ok(Some(String::from_utf8_lossy(&bytes).trim().to_owned()))
         }
     }
-    Ok(state)
 }
 
 fn read_checkpoint(root: &Path) -> Result<Option<Checkpoint>, StoreError> {

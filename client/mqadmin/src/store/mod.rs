@@ -7,14 +7,17 @@ mod grep;
 mod line;
 mod ls;
 mod messages;
+mod rebuild;
 mod show;
 mod stats;
 mod verify;
 
-use std::path::PathBuf;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Subcommand;
+use serde_json::Value;
 use store::offline::OfflineStore;
 
 use crate::terminal::Code;
@@ -40,6 +43,8 @@ enum Command {
     Stats(stats::Args),
     /// Write messages as JSON lines.
     Export(export::Args),
+    /// Make ConsumeQueues anew from the log.
+    Rebuild(rebuild::Args),
 }
 
 /// Which store.
@@ -68,6 +73,7 @@ pub fn run(args: Args) -> Result<Code> {
         Command::Grep(args) => grep::run(&args),
         Command::Stats(args) => stats::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::Rebuild(args) => rebuild::run(&args),
     }
 }
 
@@ -80,4 +86,12 @@ fn state(store: &OfflineStore) -> String {
         (false, _, Some(process)) => format!("not closed in order by process {process}"),
         (false, _, None) => "closed in order".to_owned(),
     }
+}
+
+/// Names of the topics the broker knew; `None` when that cannot be told.
+fn known_topics(root: &Path) -> Option<HashSet<String>> {
+    let bytes = std::fs::read(root.join("config/topics.json")).ok()?;
+    let json: Value = serde_json::from_slice(&bytes).ok()?;
+    let table = json.get("topicConfigTable")?.as_object()?;
+    Some(table.keys().cloned().collect())
 }

@@ -1,15 +1,13 @@
 //! `mqadmin store verify`.
 
-use std::collections::HashSet;
 use std::io::Write as _;
 use std::num::NonZeroUsize;
-use std::path::Path;
 
 use anyhow::Result;
 use serde_json::{Value, json};
 use store::offline::{Finding, LogEnd, OfflineStore, Options, Part, Report, verify};
 
-use super::{Place, state};
+use super::{Place, known_topics, state};
 use crate::terminal::{Code, Out, finish, out, table, watched};
 use crate::text;
 
@@ -38,7 +36,7 @@ pub fn run(args: &Args) -> Result<Code> {
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let options = Options {
         threads: args.threads.map_or(cores, NonZeroUsize::get),
-        topics: topics(&store.root),
+        topics: known_topics(&store.root),
     };
     let bytes = store.segments.iter().map(|segment| segment.bytes).sum();
     let report = watched(bytes, |progress| verify(&store, &options, progress))??;
@@ -54,14 +52,6 @@ pub fn run(args: &Args) -> Result<Code> {
         _ => Code::Bad,
     };
     finish(out, code)
-}
-
-/// Names of the topics the broker knew; `None` when that cannot be told.
-fn topics(root: &Path) -> Option<HashSet<String>> {
-    let bytes = std::fs::read(root.join("config/topics.json")).ok()?;
-    let json: Value = serde_json::from_slice(&bytes).ok()?;
-    let table = json.get("topicConfigTable")?.as_object()?;
-    Some(table.keys().cloned().collect())
 }
 
 fn end_as_text(end: LogEnd) -> String {

@@ -13,8 +13,8 @@ use common::clock::{Clock, ManualClock, Millis};
 use common::message::{RecordParts, compress, sys_flag};
 use serde_json::Value;
 use store::{
-    Appended, Arrivals, DiskFiles, FlushMode, Queue, RecordBatch, StoreConfig, StoreTasks,
-    StoreWriter, open,
+    Appended, Arrivals, DiskFiles, FlushMode, Queue, RecordBatch, RetentionConfig, StoreConfig,
+    StoreTasks, StoreWriter, open,
 };
 use tempfile::TempDir;
 
@@ -64,6 +64,12 @@ pub fn config(root: &Path, mode: FlushMode) -> StoreConfig {
         consume_queue_file_bytes: 100,
         flush_mode: mode,
         index_interval: Duration::from_hours(1),
+        // However full the disk of whoever runs the tests.
+        retention: RetentionConfig {
+            warning_percent: 100,
+            clean_forcibly: false,
+            ..RetentionConfig::default()
+        },
         ..StoreConfig::new(root)
     }
 }
