@@ -13,7 +13,7 @@ use crate::handler::send::{SendHandler, SendTables};
 use crate::handler::topic::TopicHandler;
 use crate::handler::view::ViewHandler;
 use crate::http::{Pages, PagesParts};
-use crate::kv::{Kv, KvAtStart};
+use crate::kv::{Exported as _, Kv, KvAtStart, export_on_change};
 use crate::lock::LockTable;
 use crate::metrics::Metrics;
 use crate::offset::ConsumerOffsets;
@@ -33,6 +33,9 @@ use tokio::task::JoinSet;
 
 /// Time connections have to take their last answers.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
+
+/// Time in which changes of topics or groups are gathered before their file is written for other brokers.
+const TABLES_EXPORT: Duration = Duration::from_millis(500);
 
 /// A running broker.
 pub struct Broker {
@@ -72,6 +75,7 @@ impl Tables {
         );
         let clock = || Arc::clone(clock);
         let topics = TopicTable::open(
+            kv,
             &directory.join("topics.json"),
             TopicRules::new(config),
             clock(),
@@ -81,6 +85,7 @@ impl Tables {
             metrics: Metrics::new(topics.clone(), clock()),
             topics,
             groups: SubscriptionGroupTable::open(
+                kv,
                 &directory.join("subscriptionGroup.json"),
                 auto_group,
                 clock(),
@@ -168,10 +173,10 @@ impl Broker {
         tasks.spawn(tables.metrics.clone().run());
         tasks.spawn(Arc::clone(&handlers.pull).run());
         tasks.spawn(tables.locks.clone().run());
-        tasks.spawn(persist_offsets(
-            tables.offsets.clone(),
-            config.flush_consumer_offset_interval,
-        ));
+        let interval = Duration::from_millis(config.flush_consumer_offset_interval);
+        tasks.spawn(export_on_change(tables.offsets.clone(), interval));
+        tasks.spawn(export_on_change(tables.topics.clone(), TABLES_EXPORT));
+        tasks.spawn(export_on_change(tables.groups.clone(), TABLES_EXPORT));
         let pages = PagesParts {
             config: Arc::clone(&config),
             topics: tables.topics.clone(),
@@ -283,19 +288,6 @@ fn io_thread_count(config: &BrokerConfig) -> usize {
     match usize::try_from(config.server_selector_threads) {
         Ok(0) | Err(_) => processors,
         Ok(threads) => threads,
-    }
-}
-
-async fn persist_offsets(offsets: ConsumerOffsets, interval_ms: u64) {
-    let mut ticks = tokio::time::interval(Duration::from_millis(interval_ms));
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let offsets = offsets.clone();
-        let written = tokio::task::spawn_blocking(move || offsets.persist()).await;
-        if let Ok(Err(error)) = written {
-            tracing::warn!(%error, "consumer offsets could not be written; trying again");
-        }
     }
 }
 

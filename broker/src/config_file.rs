@@ -1,5 +1,4 @@
-//! The JSON files under `config/`: read with a fallback to the copy of the version before, replaced without ever
-//! being half written.
+//! The JSON files under `config/`: the reference's tables, replaced without ever being half written.
 
 use crate::kv::Digest;
 use common::wire::fastjson;
@@ -107,40 +106,6 @@ impl ConfigFile {
     /// `value` has no JSON.
     pub fn encode(&self, value: &impl Serialize) -> Result<Vec<u8>, ConfigFileError> {
         pretty(value).map_err(|source| self.io("encode", &self.path, source.into()))
-    }
-
-    /// What the file holds, or what its copy holds when the file is gone, empty or damaged. `None` when there is neither.
-    ///
-    /// A damaged file is kept under `.damaged`, so that the next [`Self::replace`] cannot put it in the place of the good copy.
-    ///
-    /// # Errors
-    /// See [`ConfigFileError`].
-    pub fn load<T: DeserializeOwned>(&self) -> Result<Option<T>, ConfigFileError> {
-        let backup = self.sibling("bak");
-        let reason = match read(&self.path)? {
-            Content::Good(value, _) => return Ok(Some(value)),
-            Content::Absent => None,
-            Content::Damaged(reason) => Some(reason),
-        };
-        match (read(&backup)?, reason) {
-            (Content::Good(value, _), reason) => {
-                if let Some(reason) = reason {
-                    tracing::warn!(
-                        "{} cannot be read ({reason}); its copy {} is used",
-                        self.path.display(),
-                        backup.display()
-                    );
-                    rename(&self.path, &self.sibling("damaged"))?;
-                }
-                Ok(Some(value))
-            }
-            (Content::Absent, None) => Ok(None),
-            (Content::Damaged(reason), None) | (_, Some(reason)) => Err(ConfigFileError::Damaged {
-                path: self.path.clone(),
-                backup,
-                reason,
-            }),
-        }
     }
 
     /// Puts `text` in the place of what the file holds, which becomes the copy. On the disk when it returns; at every moment
@@ -258,43 +223,39 @@ mod tests {
         (directory, file)
     }
 
-    #[test]
-    fn what_was_written_is_read_and_the_version_before_is_kept() {
-        let (_directory, file) = file();
-        assert_eq!(file.load::<Table>().unwrap(), None);
-        file.put(&table(&[(0, 1)])).unwrap();
-        file.put(&table(&[(0, 2)])).unwrap();
-        assert_eq!(file.load::<Table>().unwrap(), Some(table(&[(0, 2)])));
-        fs::remove_file(&file.path).unwrap();
-        assert_eq!(file.load::<Table>().unwrap(), Some(table(&[(0, 1)])));
+    fn good(content: Content<Table>) -> Option<Table> {
+        match content {
+            Content::Good(table, _) => Some(table),
+            Content::Absent => None,
+            Content::Damaged(reason) => panic!("{reason}"),
+        }
     }
 
     #[test]
-    fn a_damaged_file_gives_way_to_its_copy_which_the_next_write_does_not_lose() {
+    fn what_was_written_is_read_and_the_version_before_is_kept() {
+        let (_directory, file) = file();
+        assert_eq!(good(file.read().unwrap()), None);
+        file.put(&table(&[(0, 1)])).unwrap();
+        assert_eq!(good(file.read_copy().unwrap()), None);
+        file.put(&table(&[(0, 2)])).unwrap();
+        assert_eq!(good(file.read().unwrap()), Some(table(&[(0, 2)])));
+        assert_eq!(good(file.read_copy().unwrap()), Some(table(&[(0, 1)])));
+    }
+
+    #[test]
+    fn a_damaged_file_that_is_set_aside_does_not_take_the_place_of_the_copy() {
         let (_directory, file) = file();
         file.put(&table(&[(0, 1)])).unwrap();
         file.put(&table(&[(0, 2)])).unwrap();
         for damage in ["", "{\"0\":", "\n"] {
             fs::write(&file.path, damage).unwrap();
-            assert_eq!(file.load::<Table>().unwrap(), Some(table(&[(0, 1)])));
-            assert!(!file.path.exists());
+            let damaged = file.read::<Table>().unwrap();
+            assert!(matches!(damaged, Content::Damaged(_)), "{damage}");
+            file.set_aside().unwrap();
+            assert_eq!(good(file.read().unwrap()), None);
         }
         file.put(&table(&[(0, 3)])).unwrap();
-        assert_eq!(file.load::<Table>().unwrap(), Some(table(&[(0, 3)])));
-        fs::remove_file(&file.path).unwrap();
-        assert_eq!(file.load::<Table>().unwrap(), Some(table(&[(0, 1)])));
-    }
-
-    #[test]
-    fn a_damaged_file_without_a_copy_is_an_error_that_names_both() {
-        let (_directory, file) = file();
-        file.put(&table(&[])).unwrap();
-        fs::write(&file.path, "{nope").unwrap();
-        let text = file.load::<Table>().unwrap_err().to_string();
-        assert!(
-            text.contains("table.json cannot be read") && text.contains("table.json.bak"),
-            "{text}"
-        );
+        assert_eq!(good(file.read_copy().unwrap()), Some(table(&[(0, 1)])));
     }
 
     #[test]
@@ -302,10 +263,7 @@ mod tests {
         let (_directory, file) = file();
         fs::create_dir_all(file.path.parent().unwrap()).unwrap();
         fs::write(&file.path, "{\n\t0:12,\n\t1:7\n}").unwrap();
-        assert_eq!(
-            file.load::<Table>().unwrap(),
-            Some(table(&[(0, 12), (1, 7)]))
-        );
+        assert_eq!(good(file.read().unwrap()), Some(table(&[(0, 12), (1, 7)])));
     }
 
     #[test]
@@ -314,6 +272,6 @@ mod tests {
         file.put(&table(&[(0, 1)])).unwrap();
         fs::create_dir(file.sibling("tmp")).unwrap();
         assert!(file.put(&table(&[(0, 2)])).is_err());
-        assert_eq!(file.load::<Table>().unwrap(), Some(table(&[(0, 1)])));
+        assert_eq!(good(file.read().unwrap()), Some(table(&[(0, 1)])));
     }
 }

@@ -53,10 +53,16 @@ impl Stored {
         .unwrap();
         let path = |name| directory.path().join(name);
         let mut kv = Kv::open(&path("kv")).unwrap();
-        let topics =
-            TopicTable::open(&path("topics.json"), TopicRules::new(&config), time()).unwrap();
+        let topics = TopicTable::open(
+            &mut kv,
+            &path("topics.json"),
+            TopicRules::new(&config),
+            time(),
+        )
+        .unwrap();
         Self {
-            groups: SubscriptionGroupTable::open(&path("groups.json"), true, time()).unwrap(),
+            groups: SubscriptionGroupTable::open(&mut kv, &path("groups.json"), true, time())
+                .unwrap(),
             offsets: ConsumerOffsets::open(&mut kv, &path("offsets.json"), 500, time()).unwrap(),
             metrics: Metrics::new(topics.clone(), time()),
             topics,

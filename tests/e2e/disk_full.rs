@@ -9,11 +9,11 @@ use tests::{Cluster, Connection, http_get, patiently};
 use crate::SOON;
 
 /// A small file system of its own; unmounted with this value.
-struct SmallDisk(PathBuf);
+pub struct SmallDisk(pub PathBuf);
 
 impl SmallDisk {
     /// `None` where mounting is not permitted.
-    fn mount(at: &Path, mib: u32) -> Result<Option<Self>> {
+    pub fn mount(at: &Path, mib: u32) -> Result<Option<Self>> {
         std::fs::create_dir_all(at)?;
         let size = format!("size={mib}m");
         let mounted = Command::new("mount")

@@ -1,12 +1,19 @@
-//! Committed offsets across the ends of a broker: an answered commit is there, whatever happens next.
+//! Committed offsets, topics and groups across the ends of a broker: what is answered is there, whatever happens next.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use tests::{Cluster, Connection};
+use tests::{Cluster, Connection, http_get, patiently};
 
 use crate::SOON;
+use crate::disk_full::SmallDisk;
 
 const TOPIC: &str = "counted";
 const GROUP: &str = "counting";
@@ -17,6 +24,8 @@ const MESSAGES: i64 = 200;
 const UPDATE_CONSUMER_OFFSET: i32 = 15;
 const QUERY_CONSUMER_OFFSET: i32 = 14;
 const DELETE_TOPIC: i32 = 215;
+const GET_TOPIC_CONFIG: i32 = 351;
+const GET_ALL_GROUPS: i32 = 201;
 
 struct World {
     cluster: Cluster,
@@ -281,5 +290,174 @@ fn the_offsets_of_a_deleted_topic_do_not_come_back() -> Result<()> {
     world.connection.create_topic(TOPIC, QUEUES)?;
     let found = world.committed(0)?;
     ensure!(found == -1, "{found}");
+    Ok(())
+}
+
+/// Names in a table's JSON file, whoever wrote it.
+fn names(file: &Path, table: &str) -> Result<BTreeSet<String>> {
+    let text = fs::read(file).with_context(|| file.display().to_string())?;
+    let json: serde_json::Value = serde_json::from_slice(&text)?;
+    let table = json[table].as_object().context("no table")?;
+    Ok(table.keys().cloned().collect())
+}
+
+#[test]
+fn answered_topics_survive_kill_9_and_their_file_follows() -> Result<()> {
+    const TOPICS: usize = 50;
+    let mut cluster = Cluster::start()?;
+    let topic = |number: usize| format!("topic-{number:03}");
+    let mut connection = Connection::open(&cluster.broker.address)?;
+    for number in 0..TOPICS {
+        connection.create_topic(&topic(number), 8)?;
+    }
+    cluster.broker.kill_and_restart()?;
+    let mut connection = Connection::open(&cluster.broker.address)?;
+    for number in 0..TOPICS {
+        let topic = topic(number);
+        connection
+            .call(GET_TOPIC_CONFIG, &[("topic", &topic)], &[])?
+            .ok()?;
+    }
+    let answer = connection.call(DELETE_TOPIC, &[("topic", &topic(7))], &[])?;
+    answer.ok()?;
+    // A Java broker that takes over now finds them all, whenever this one was killed.
+    let file = cluster.broker.store.join("config/topics.json");
+    let complete = |names: &BTreeSet<String>| {
+        (0..TOPICS).all(|number| names.contains(&topic(number)) != (number == 7))
+    };
+    patiently("the file has all topics", SOON, || {
+        let names = names(&file, "topicConfigTable").unwrap_or_default();
+        Ok(complete(&names).then_some(()))
+    })?;
+    cluster.broker.kill_and_restart()?;
+    let mut connection = Connection::open(&cluster.broker.address)?;
+    let gone = connection.call(GET_TOPIC_CONFIG, &[("topic", &topic(7))], &[])?;
+    ensure!(gone.code == 17, "{gone:?}");
+    Ok(())
+}
+
+#[test]
+fn topics_and_groups_that_somebody_else_wrote_are_taken_over() -> Result<()> {
+    let mut world = World::start(&[])?;
+    world.change_files(false, |files| {
+        let config = files.0.join("config");
+        for (file, from, to) in [
+            ("topics.json", TOPIC, "renamed"),
+            ("subscriptionGroup.json", GROUP, "renaming"),
+        ] {
+            let path = config.join(file);
+            let text = fs::read_to_string(&path)?;
+            let edited = text.replace(&format!("\"{from}\""), &format!("\"{to}\""));
+            ensure!(edited != text, "{file}");
+            fs::write(path, edited)?;
+        }
+        Ok(())
+    })?;
+    for (code, key, name, expected) in [
+        (GET_TOPIC_CONFIG, "topic", TOPIC, 17),
+        (GET_TOPIC_CONFIG, "topic", "renamed", 0),
+    ] {
+        let answer = world.connection.call(code, &[(key, name)], &[])?;
+        ensure!(answer.code == expected, "{name}: {answer:?}");
+    }
+    let answer = world.connection.call(GET_ALL_GROUPS, &[], &[])?.ok()?;
+    let body = String::from_utf8_lossy(&answer.body).into_owned();
+    ensure!(body.contains("renaming") && !body.contains(GROUP), "{body}");
+    Ok(())
+}
+
+/// Leaves no space on a disk, not even what is freed meanwhile, until it is dropped.
+struct Filled {
+    stop: Arc<AtomicBool>,
+    filler: Option<JoinHandle<()>>,
+    ballast: PathBuf,
+}
+
+impl Filled {
+    fn fill(disk: &Path) -> Result<Self> {
+        let ballast = disk.join("ballast");
+        let mut file = fs::File::create(&ballast)?;
+        while file.write_all(&[0; 4096]).is_ok() {}
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let filler = thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                while file.write_all(&[0; 4096]).is_ok() {}
+                thread::sleep(Duration::from_millis(2));
+            }
+        });
+        Ok(Self {
+            stop,
+            filler: Some(filler),
+            ballast,
+        })
+    }
+}
+
+impl Drop for Filled {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(filler) = self.filler.take() {
+            let _ = filler.join();
+        }
+        let _ = fs::remove_file(&self.ballast);
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_and_commits_are_durable_again_afterwards() -> Result<()> {
+    const WINDOW: u32 = 500;
+    /// Rows of many times the size of what RocksDB reserves for its log.
+    const WINDOWS: i64 = 2_000;
+    let dir = tempfile::tempdir()?;
+    let Some(disk) = SmallDisk::mount(&dir.path().join("disk"), 24)? else {
+        return Ok(());
+    };
+    let (store, log) = (disk.0.join("store"), disk.0.join("store/commitlog"));
+    let mut world = World::start(&[
+        ("storePathRootDir", &store.display().to_string()),
+        ("storePathCommitLog", &log.display().to_string()),
+        ("mappedFileSizeCommitLog", "2097152"),
+        ("maxMessageSize", "65536"),
+    ])?;
+    let filled = Filled::fill(&disk.0)?;
+    let mut refused = None;
+    for window in 0..WINDOWS {
+        let mut frames = Vec::new();
+        for queue in 0..WINDOW {
+            frames.extend(world.commit_frame(queue, window));
+        }
+        world.connection.write(&frames)?;
+        for _ in 0..WINDOW {
+            let answer = world.connection.read()?;
+            if answer.code != 0 {
+                refused = Some(answer);
+            }
+        }
+        if refused.is_some() {
+            break;
+        }
+    }
+    let refused = refused.context("no commit was refused")?;
+    ensure!(refused.remark.contains("not on the disk"), "{refused:?}");
+    let http = world.cluster.broker.http.clone();
+    patiently("the broker says so", SOON, || {
+        let (status, text) = http_get(&http, "/readyz")?;
+        let told = status == 503 && text.contains("consumer offsets are not durable");
+        Ok(told.then_some(()))
+    })?;
+    // In memory a refused commit counts all the same.
+    let frame = world.commit_frame(3, 150);
+    world.connection.write(&frame)?;
+    world.connection.read()?;
+    ensure!(world.committed(3)? == 150);
+    drop(filled);
+    patiently("commits are durable again", SOON, || {
+        Ok((http_get(&http, "/readyz")?.0 == 200).then_some(()))
+    })?;
+    world.commit(2, 160)?;
+    world.kill_and_restart()?;
+    let found = (world.committed(2)?, world.committed(3)?);
+    ensure!(found == (160, 150), "{found:?}");
     Ok(())
 }

@@ -2,17 +2,21 @@
 //! files of the reference.
 //!
 //! `database` is the only file that knows RocksDB. `writer` brings changes to the disk, many with one sync. `table` decides at
-//! the start whether rows or a JSON file are the truth, and writes that file.
+//! the start whether rows or a JSON file are the truth, and writes that file; `export` says when.
 
 mod database;
 mod digest;
 mod error;
+mod export;
 mod table;
 mod writer;
 
 pub use digest::Digest;
 pub use error::KvError;
+pub use export::{Exported, export_on_change};
 pub use table::{Document, KvTable, Row, TableError};
+#[cfg(test)]
+pub use writer::testing;
 pub use writer::{Kv, KvAtStart, Written};
 
 /// A column family: one table.
@@ -22,11 +26,15 @@ pub enum Family {
     Exchange,
     /// Committed offsets.
     Offsets,
+    /// Topics.
+    Topics,
+    /// Consumer groups.
+    Groups,
 }
 
 impl Family {
     /// All of them.
-    const ALL: [Self; 2] = [Self::Exchange, Self::Offsets];
+    const ALL: [Self; 4] = [Self::Exchange, Self::Offsets, Self::Topics, Self::Groups];
 
     /// The name on the disk.
     const fn name(self) -> &'static str {
@@ -34,6 +42,8 @@ impl Family {
             // The one every database has.
             Self::Exchange => "default",
             Self::Offsets => "offsets",
+            Self::Topics => "topics",
+            Self::Groups => "groups",
         }
     }
 }

@@ -12,6 +12,8 @@ use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::Notify;
 
 /// Files that may be in place after replacements that failed half way, and files before them.
 const MAX_KNOWN: usize = 8;
@@ -46,6 +48,9 @@ pub enum TableError {
 pub struct KvTable {
     kv: Kv,
     family: Family,
+    /// The file may say less than the table.
+    changed: AtomicBool,
+    wake: Notify,
     /// Held while the file is written.
     exchange: Mutex<Exchange>,
 }
@@ -53,8 +58,6 @@ pub struct KvTable {
 struct Exchange {
     file: ConfigFile,
     known: Known,
-    /// The file may say less than the rows, or is not there at all.
-    stale: bool,
 }
 
 /// Digests of files that say nothing that the rows do not say.
@@ -124,10 +127,11 @@ impl KvTable {
         let mut table = Self {
             kv: start.kv().clone(),
             family,
+            changed: AtomicBool::new(false),
+            wake: Notify::new(),
             exchange: Mutex::new(Exchange {
                 file,
                 known: known.unwrap_or_default(),
-                stale: false,
             }),
         };
         let document = table.choose(start.path(), rows, has_rows)?;
@@ -140,11 +144,15 @@ impl KvTable {
         rows: Vec<Row>,
         has_rows: bool,
     ) -> Result<Option<D>, TableError> {
-        let Exchange { file, known, stale } = self.exchange.get_mut();
+        let Exchange { file, known } = self.exchange.get_mut();
         let (in_place, copy) = (file.read::<D>()?, file.read_copy::<D>()?);
         let source = source(look(&in_place), look(&copy), known, has_rows);
         let name = file.path().display();
-        *stale = !matches!(source, Source::File | Source::Nothing);
+        if !matches!(source, Source::File | Source::Nothing) {
+            // Rows may be newer, and a copy is no file.
+            *self.changed.get_mut() = true;
+            self.wake.notify_one();
+        }
         if let Content::Damaged(reason) = &in_place
             && source != Source::Lost
         {
@@ -213,21 +221,43 @@ impl KvTable {
             .map(move |(key, value)| Change { family, key, value })
     }
 
-    /// Writes what `document` gives into the file. Blocks for the disk. `document` is told whether the file has to be written
-    /// although nothing has changed; it gives `None` when there is nothing to write.
+    /// Says that the file has to be written.
+    pub fn touch(&self) {
+        // Mostly it is known, and then nothing is written to what all threads share.
+        if !self.changed.load(Ordering::Relaxed) && !self.changed.swap(true, Ordering::AcqRel) {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Waits until [`Self::touch`] was called since the file was last written.
+    pub async fn changed(&self) {
+        self.wake.notified().await;
+    }
+
+    /// Writes what `document` gives into the file, if the table has changed since that was last done. Blocks for the disk.
     ///
     /// # Errors
-    /// See [`ConfigFileError`]; the old version is still there.
-    pub fn export<D: Document>(
-        &self,
-        document: impl FnOnce(bool) -> Option<D>,
-    ) -> Result<(), ConfigFileError> {
+    /// See [`ConfigFileError`]; the old version is still there, and the next call tries again.
+    pub fn export<D: Document>(&self, document: impl FnOnce() -> D) -> Result<(), ConfigFileError> {
         let mut exchange = self.exchange.lock();
-        let Exchange { file, known, stale } = &mut *exchange;
-        let Some(document) = document(*stale) else {
+        // Before the document is made: what changes from now on asks for the next one.
+        if !self.changed.swap(false, Ordering::AcqRel) {
             return Ok(());
-        };
-        let text = file.encode(&document)?;
+        }
+        let written = self.write(&mut exchange, &document());
+        if written.is_err() {
+            self.touch();
+        }
+        written
+    }
+
+    fn write(
+        &self,
+        exchange: &mut Exchange,
+        document: &impl Document,
+    ) -> Result<(), ConfigFileError> {
+        let Exchange { file, known } = exchange;
+        let text = file.encode(document)?;
         let digest = Digest::of(&text);
         push(&mut known.file, digest);
         if let Err(error) = self.kv.store([record(self.family, known)]) {
@@ -236,7 +266,6 @@ impl KvTable {
             tracing::debug!(%error, "{name} is written although kv is not");
         }
         file.replace(&text)?;
-        *stale = false;
         for replaced in std::mem::replace(&mut known.file, vec![digest]) {
             push(&mut known.copy, replaced);
         }

@@ -327,4 +327,6 @@ impl KvAtStart {
 }
 
 #[cfg(test)]
+pub mod testing;
+#[cfg(test)]
 mod tests;

@@ -23,7 +23,6 @@ pub(super) struct Offsets {
     version: DataVersion,
     commits: u64,
     commits_per_version: u64,
-    changed: bool,
     /// What has become of rows, in the order of the changes.
     rows: Vec<RowChange>,
 }
@@ -92,7 +91,6 @@ impl Offsets {
             let version = rows::version(self.version);
             self.rows.push((VERSION_KEY.into(), Some(version)));
         }
-        self.changed = true;
         Commit::Stored
     }
 
@@ -108,7 +106,6 @@ impl Offsets {
 
     pub(super) fn pulled(&mut self, group: &str, topic: &str, queue_id: i32, offset: i64) {
         self.progress(topic, group).pulled.insert(queue_id, offset);
-        self.changed = true;
     }
 
     pub(super) fn pull_offset(&self, group: &str, topic: &str, queue_id: i32) -> Option<i64> {
@@ -124,7 +121,6 @@ impl Offsets {
         progress.reset.insert(queue_id, offset);
         progress.committed.insert(queue_id, offset);
         self.log(topic, group, queue_id, Some(offset));
-        self.changed = true;
     }
 
     pub(super) fn take_reset(&mut self, group: &str, topic: &str, queue_id: i32) -> Option<i64> {
@@ -190,7 +186,6 @@ impl Offsets {
                 self.log(&place.topic, &place.group, queue_id, None);
             }
         }
-        self.changed = true;
     }
 
     /// Takes back what was committed beyond the end of a queue, as `end` tells it by topic and queue: messages that a group
@@ -219,7 +214,6 @@ impl Offsets {
                 Some(one.end),
             );
         }
-        self.changed |= !clamped.is_empty();
         clamped
     }
 
@@ -231,16 +225,6 @@ impl Offsets {
     fn log(&mut self, topic: &str, group: &str, queue_id: i32, offset: Option<i64>) {
         let value = offset.map(|offset| offset.to_be_bytes().into());
         self.rows.push((rows::key(topic, group, queue_id), value));
-    }
-
-    /// True once after every change.
-    pub(super) fn take_changed(&mut self) -> bool {
-        std::mem::take(&mut self.changed)
-    }
-
-    /// The next [`Self::take_changed`] is true: what was taken could not be written.
-    pub(super) fn mark_changed(&mut self) {
-        self.changed = true;
     }
 
     /// The table as the file and requests show it.

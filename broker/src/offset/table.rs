@@ -2,7 +2,7 @@
 
 use super::offsets::{Commit, Offsets};
 use crate::config_file::ConfigFileError;
-use crate::kv::{Family, KvAtStart, KvTable, TableError, Written};
+use crate::kv::{Exported, Family, KvAtStart, KvTable, TableError, Written};
 use common::clock::Clock;
 use common::wire::body::DataVersion;
 use parking_lot::{Mutex, MutexGuard};
@@ -107,6 +107,7 @@ impl ConsumerOffsets {
 
     /// Gives the rows that have changed to the writer, under the lock so that it gets changes in their order.
     fn submit(&self, mut offsets: MutexGuard<'_, Offsets>) {
+        self.shared.table.touch();
         let mut rows = offsets.take_rows().peekable();
         if rows.peek().is_some() {
             self.shared.table.submit(rows);
@@ -124,6 +125,7 @@ impl ConsumerOffsets {
             .offsets
             .lock()
             .pulled(group, topic, queue_id, offset);
+        self.shared.table.touch();
     }
 
     /// The offset a group pulls next, as far as it has pulled since the start.
@@ -197,20 +199,16 @@ impl ConsumerOffsets {
     pub fn settle(&self) -> Written {
         self.shared.table.store([])
     }
+}
 
-    /// Writes the file if anything has changed since it was last written. Blocks for the disk.
-    ///
-    /// # Errors
-    /// The file cannot be written; the next call tries again.
-    pub fn persist(&self) -> Result<(), ConfigFileError> {
-        let written = self.shared.table.export(|stale| {
-            let mut offsets = self.shared.offsets.lock();
-            (offsets.take_changed() || stale).then(|| offsets.wrapper())
-        });
-        if written.is_err() {
-            self.shared.offsets.lock().mark_changed();
-        }
-        written
+impl Exported for ConsumerOffsets {
+    fn table(&self) -> &KvTable {
+        &self.shared.table
+    }
+
+    fn persist(&self) -> Result<(), ConfigFileError> {
+        let offsets = &self.shared.offsets;
+        self.shared.table.export(|| offsets.lock().wrapper())
     }
 }
 

@@ -138,6 +138,7 @@ fn table(directory: &tempfile::TempDir) -> TopicTable {
     };
     let path = directory.path().join("topics.json");
     TopicTable::open(
+        &mut crate::kv::testing::Memory::default().start(),
         &path,
         TopicRules::new(&config),
         Arc::new(SystemClock::new()),

@@ -1,9 +1,10 @@
 //! Why a group is not made, changed or deleted.
 
 use crate::attributes::AttributeError;
-use crate::config_file::ConfigFileError;
+use crate::kv::KvError;
 use common::names::NameError;
 use common::wire::{Reply, response_code};
+use std::sync::Arc;
 
 /// Why a group is not made, changed or deleted. The text goes to the client as the remark.
 #[derive(Debug, thiserror::Error)]
@@ -16,14 +17,14 @@ pub enum GroupError {
     Attribute(#[from] AttributeError),
     /// The table could not be written, so nothing was changed.
     #[error("the group table cannot be written, nothing was changed: {0}")]
-    File(#[from] ConfigFileError),
+    Kv(#[from] Arc<KvError>),
 }
 
 impl From<GroupError> for Reply {
     fn from(error: GroupError) -> Self {
         let code = match error {
             GroupError::Name(_) => response_code::INVALID_PARAMETER,
-            GroupError::Attribute(_) | GroupError::File(_) => response_code::SYSTEM_ERROR,
+            GroupError::Attribute(_) | GroupError::Kv(_) => response_code::SYSTEM_ERROR,
         };
         Self::error(code, error.to_string())
     }

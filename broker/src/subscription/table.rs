@@ -1,13 +1,15 @@
-//! The table of consumer groups: read by every pull, changed rarely, and written to its file before a change is answered.
+//! The table of consumer groups: read by every pull, changed rarely, and on the disk before a change is answered.
 
 use super::GroupError;
+use super::rows::{self, Forbidden};
 use crate::attributes::{self, GROUP_ATTRIBUTES};
-use crate::config_file::{ConfigFile, ConfigFileError};
+use crate::config_file::ConfigFileError;
+use crate::kv::{Exported, Family, KvAtStart, KvTable, RowChange, TableError, Written};
 use common::clock::Clock;
 use common::names;
 use common::wire::body::{DataVersion, SubscriptionGroupConfig, SubscriptionGroupWrapper};
 use hashbrown::HashMap;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -24,30 +26,39 @@ pub struct SubscriptionGroupTable {
 struct Shared {
     auto_create: bool,
     clock: Arc<dyn Clock>,
-    /// Held while a change is made and written, so that the file gets changes in their order. Readers never wait for it.
-    file: Mutex<ConfigFile>,
+    table: KvTable,
+    /// Held while a change is made and written, so that changes have an order. Readers never wait for it.
+    changing: Mutex<()>,
     groups: RwLock<Groups>,
 }
 
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Groups {
     by_name: HashMap<Arc<str>, Arc<SubscriptionGroupConfig>>,
-    forbidden: BTreeMap<String, BTreeMap<String, i32>>,
+    forbidden: BTreeMap<String, Forbidden>,
     version: DataVersion,
 }
 
+/// What one change does to the table.
+enum Change<'a> {
+    /// These groups are so from now on.
+    Put(&'a [SubscriptionGroupConfig]),
+    /// This group goes, and what is forbidden to it.
+    Remove(&'a str),
+}
+
 impl SubscriptionGroupTable {
-    /// The groups of the file, and those every broker has. `auto_create`: groups come into being when they are first used.
+    /// The groups of the rows or of the file at `path`, and those every broker has. `auto_create`: groups come into being when they are first used.
     ///
     /// # Errors
-    /// The file is there and cannot be read.
+    /// What is there cannot be read.
     pub fn open(
+        start: &mut KvAtStart,
         path: &Path,
         auto_create: bool,
         clock: Arc<dyn Clock>,
-    ) -> Result<Self, ConfigFileError> {
-        let file = ConfigFile::new(path.to_owned());
-        let stored = file.load::<SubscriptionGroupWrapper>()?;
+    ) -> Result<Self, TableError> {
+        let (table, stored) = KvTable::open(start, Family::Groups, path)?;
         let stored = stored.unwrap_or_else(|| SubscriptionGroupWrapper {
             data_version: DataVersion::new(clock.now().0),
             ..SubscriptionGroupWrapper::default()
@@ -70,7 +81,8 @@ impl SubscriptionGroupTable {
             shared: Arc::new(Shared {
                 auto_create,
                 clock,
-                file: Mutex::new(file),
+                table,
+                changing: Mutex::default(),
                 groups: RwLock::new(groups),
             }),
         })
@@ -98,18 +110,18 @@ impl SubscriptionGroupTable {
         if !allowed || names::validate_group(group).is_err() {
             return None;
         }
-        let file = self.shared.file.lock();
+        let changing = self.shared.changing.lock();
         if let Some(known) = self.get(group) {
             return Some(known);
         }
-        let mut next = self.next();
-        let created = next.insert(SubscriptionGroupConfig::new(group));
         tracing::info!("group {group} created by its first use");
-        if let Err(error) = write(&file, &next) {
-            tracing::warn!("group {group} will be forgotten when the broker stops: {error}");
+        let created = [SubscriptionGroupConfig::new(group)];
+        let (change, version) = (Change::Put(&created), self.next_version());
+        if let Err(error) = self.write(&change, version) {
+            tracing::warn!("group {group} is not on the disk yet: {error}");
         }
-        *self.shared.groups.write() = next;
-        Some(created)
+        self.apply(&changing, &change, version);
+        self.get(group)
     }
 
     /// Creates or changes a group as a request asks. `config` has the changes of attributes by prefixed name. Nothing happens
@@ -129,21 +141,19 @@ impl SubscriptionGroupTable {
         for config in &configs {
             names::validate_group(&config.group_name)?;
         }
-        let file = self.shared.file.lock();
-        let mut next = self.next();
-        let mut changed = false;
+        let changing = self.shared.changing.lock();
+        let mut changed = Vec::new();
         for mut config in configs {
-            let current = next.by_name.get(config.group_name.as_str());
-            let before = current.map(|group| &group.attributes);
+            let current = self.get(&config.group_name);
+            let before = current.as_ref().map(|group| &group.attributes);
             config.attributes = attributes::alter(GROUP_ATTRIBUTES, before, &config.attributes)?;
-            if current.is_none_or(|current| **current != config) {
+            if current.is_none_or(|current| *current != config) {
                 tracing::info!("group {} is {config:?}", config.group_name);
-                next.insert(config);
-                changed = true;
+                changed.push(config);
             }
         }
-        if changed {
-            self.make(&file, next)?;
+        if !changed.is_empty() {
+            self.make(&changing, &Change::Put(&changed))?;
         }
         Ok(())
     }
@@ -151,14 +161,13 @@ impl SubscriptionGroupTable {
     /// Deletes a group; says whether there was one.
     ///
     /// # Errors
-    /// The file cannot be written; then nothing was changed.
+    /// The change cannot be written; then nothing was changed.
     pub fn delete(&self, group: &str) -> Result<bool, GroupError> {
-        let file = self.shared.file.lock();
-        let mut next = self.next();
-        let existed = next.by_name.remove(group).is_some();
-        let was_forbidden = next.forbidden.remove(group).is_some();
+        let changing = self.shared.changing.lock();
+        let existed = self.contains(group);
+        let was_forbidden = self.shared.groups.read().forbidden.contains_key(group);
         if existed || was_forbidden {
-            self.make(&file, next)?;
+            self.make(&changing, &Change::Remove(group))?;
             tracing::info!("group {group} deleted");
         }
         Ok(existed)
@@ -191,36 +200,91 @@ impl SubscriptionGroupTable {
         self.shared.groups.read().by_name.len()
     }
 
-    /// Writes the table as it is.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    pub fn persist(&self) -> Result<(), ConfigFileError> {
-        let file = self.shared.file.lock();
-        let groups = self.shared.groups.read().clone();
-        write(&file, &groups)
-    }
-
-    /// The table, one version on.
-    fn next(&self) -> Groups {
-        let mut next = self.shared.groups.read().clone();
-        next.version.advance(0, self.shared.clock.now().0);
-        next
-    }
-
-    fn make(&self, file: &ConfigFile, next: Groups) -> Result<(), ConfigFileError> {
-        write(file, &next)?;
-        *self.shared.groups.write() = next;
+    /// Brings a change to the disk, then lets everybody see it. The guard is of the lock under which it was decided.
+    fn make(&self, changing: &MutexGuard<'_, ()>, change: &Change<'_>) -> Written {
+        let before = self.shared.groups.read().rows(change);
+        let version = self.next_version();
+        if let Err(error) = self.write(change, version) {
+            // The failed write may have reached the disk in part, and it is tried again: as things are, then.
+            self.shared.table.submit(before);
+            return Err(error);
+        }
+        self.apply(changing, change, version);
         Ok(())
+    }
+
+    /// Brings the rows of a change to the disk.
+    fn write(&self, change: &Change<'_>, version: DataVersion) -> Written {
+        let version = rows::version(version);
+        let rows: Vec<_> = match change {
+            Change::Put(configs) => configs
+                .iter()
+                .map(|config| rows::group(&config.group_name, Some(config)))
+                .collect(),
+            Change::Remove(name) => vec![rows::group(name, None), rows::forbidden(name, None)],
+        };
+        self.shared.table.store(rows.into_iter().chain([version]))
+    }
+
+    fn apply(&self, _: &MutexGuard<'_, ()>, change: &Change<'_>, version: DataVersion) {
+        let mut groups = self.shared.groups.write();
+        match change {
+            Change::Put(configs) => configs
+                .iter()
+                .for_each(|config| groups.insert(config.clone())),
+            Change::Remove(name) => {
+                groups.by_name.remove(*name);
+                groups.forbidden.remove(*name);
+            }
+        }
+        groups.version = version;
+        drop(groups);
+        self.shared.table.touch();
+    }
+
+    fn next_version(&self) -> DataVersion {
+        let mut version = self.shared.groups.read().version;
+        version.advance(0, self.shared.clock.now().0);
+        version
+    }
+}
+
+impl Exported for SubscriptionGroupTable {
+    fn table(&self) -> &KvTable {
+        &self.shared.table
+    }
+
+    fn persist(&self) -> Result<(), ConfigFileError> {
+        self.shared.table.export(|| self.wrapper())
     }
 }
 
 impl Groups {
-    fn insert(&mut self, config: SubscriptionGroupConfig) -> Arc<SubscriptionGroupConfig> {
-        let config = Arc::new(config);
-        self.by_name
-            .insert(config.group_name.as_str().into(), Arc::clone(&config));
-        config
+    fn insert(&mut self, config: SubscriptionGroupConfig) {
+        let name = config.group_name.as_str().into();
+        self.by_name.insert(name, Arc::new(config));
+    }
+
+    /// The rows that a change touches, as they are now.
+    fn rows(&self, change: &Change<'_>) -> Vec<RowChange> {
+        let group = |name: &str| {
+            let config = self.by_name.get(name);
+            rows::group(name, config.map(|config| &**config))
+        };
+        let mut rows: Vec<_> = match change {
+            Change::Put(configs) => configs
+                .iter()
+                .map(|config| group(&config.group_name))
+                .collect(),
+            Change::Remove(name) => {
+                vec![
+                    group(name),
+                    rows::forbidden(name, self.forbidden.get(*name)),
+                ]
+            }
+        };
+        rows.push(rows::version(self.version));
+        rows
     }
 
     fn wrapper(&self) -> SubscriptionGroupWrapper {
@@ -238,10 +302,6 @@ impl Groups {
                 .collect(),
         }
     }
-}
-
-fn write(file: &ConfigFile, groups: &Groups) -> Result<(), ConfigFileError> {
-    file.replace(&file.encode(&groups.wrapper())?)
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! Why a topic is not made, changed or deleted.
 
 use crate::attributes::AttributeError;
-use crate::config_file::ConfigFileError;
+use crate::kv::KvError;
 use common::names::NameError;
 use common::wire::{Reply, response_code};
+use std::sync::Arc;
 
 /// Why a topic is not made, changed or deleted. The text goes to the client as the remark.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +35,7 @@ pub enum TopicError {
     },
     /// The table could not be written, so nothing was changed.
     #[error("the topic table cannot be written, nothing was changed: {0}")]
-    File(#[from] ConfigFileError),
+    Kv(#[from] Arc<KvError>),
 }
 
 impl TopicError {
@@ -44,7 +45,7 @@ impl TopicError {
             Self::Name(_) | Self::MixedMessageType | Self::Range { .. } => {
                 response_code::INVALID_PARAMETER
             }
-            Self::Attribute(_) | Self::FilterType(_) | Self::File(_) => response_code::SYSTEM_ERROR,
+            Self::Attribute(_) | Self::FilterType(_) | Self::Kv(_) => response_code::SYSTEM_ERROR,
         }
     }
 }

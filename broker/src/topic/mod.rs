@@ -1,7 +1,8 @@
-//! The topics of this broker: one table, kept in `config/topics.json`.
+//! The topics of this broker: one table, kept in `<store>/kv` and `config/topics.json`.
 
 mod entry;
 mod error;
+mod rows;
 mod rules;
 mod system;
 mod table;

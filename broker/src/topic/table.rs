@@ -1,16 +1,17 @@
-//! The table of topics: read by every send and pull, changed rarely, and written to its file before a change is answered.
+//! The table of topics: read by every send and pull, changed rarely, and on the disk before a change is answered.
 
 mod create;
 mod update;
 
 use super::entry::{Topic, TopicCounters, Traffic};
+use super::rows::{self, TopicsDocument};
 use super::{TopicRules, system};
-use crate::config_file::{ConfigFile, ConfigFileError};
+use crate::config_file::ConfigFileError;
+use crate::kv::{Exported, Family, KvAtStart, KvError, KvTable, RowChange, TableError};
 use common::clock::Clock;
 use common::wire::body::{DataVersion, TopicConfig, TopicConfigSerializeWrapper};
 use hashbrown::HashMap;
-use parking_lot::{Mutex, RwLock};
-use serde::{Deserialize, Serialize};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -26,8 +27,9 @@ pub struct TopicTable {
 struct Shared {
     rules: TopicRules,
     clock: Arc<dyn Clock>,
-    /// Held while a change is made and written, so that the file gets changes in their order. Readers never wait for it.
-    file: Mutex<ConfigFile>,
+    table: KvTable,
+    /// Held while a change is made and written, so that changes have an order. Readers never wait for it.
+    changing: Mutex<()>,
     topics: RwLock<Topics>,
     /// Grows with every change in memory; 0 is before the first.
     generation: AtomicU64,
@@ -42,21 +44,6 @@ struct Topics {
     version: DataVersion,
 }
 
-/// The file, as the reference writes it.
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Stored {
-    data_version: DataVersion,
-    topic_config_table: BTreeMap<String, TopicConfig>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Storing<'a> {
-    data_version: DataVersion,
-    topic_config_table: BTreeMap<&'a str, &'a TopicConfig>,
-}
-
 /// What one change does to the table.
 #[derive(Default)]
 struct Change {
@@ -65,17 +52,17 @@ struct Change {
 }
 
 impl TopicTable {
-    /// The topics of the file, and those every broker has.
+    /// The topics of the rows or of the file at `path`, and those every broker has.
     ///
     /// # Errors
-    /// The file is there and cannot be read.
+    /// What is there cannot be read.
     pub fn open(
+        start: &mut KvAtStart,
         path: &Path,
         rules: TopicRules,
         clock: Arc<dyn Clock>,
-    ) -> Result<Self, ConfigFileError> {
-        let file = ConfigFile::new(path.to_owned());
-        let stored = file.load::<Stored>()?;
+    ) -> Result<Self, TableError> {
+        let (table, stored) = KvTable::open::<TopicsDocument>(start, Family::Topics, path)?;
         let version = stored.as_ref().map_or_else(
             || DataVersion::new(clock.now().0),
             |stored| stored.data_version,
@@ -90,7 +77,7 @@ impl TopicTable {
             version,
             ..Topics::default()
         };
-        // What the file says about a system topic counts, as an operator may have changed it.
+        // What is stored about a system topic counts, as an operator may have changed it.
         for (name, config) in system.chain(stored) {
             let config = TopicConfig {
                 topic_name: name,
@@ -102,7 +89,8 @@ impl TopicTable {
             shared: Arc::new(Shared {
                 rules,
                 clock,
-                file: Mutex::new(file),
+                table,
+                changing: Mutex::default(),
                 topics: RwLock::new(topics),
                 generation: AtomicU64::new(1),
                 deleted: Traffic::default(),
@@ -188,53 +176,39 @@ impl TopicTable {
     /// Takes a step of the version without a change: a name server that has seen the version before would not look at what
     /// comes with it again.
     pub fn step_version(&self) -> DataVersion {
-        let _file = self.shared.file.lock();
+        let _changing = self.shared.changing.lock();
         let mut topics = self.shared.topics.write();
         topics.version.advance(0, self.shared.clock.now().0);
         topics.version
     }
 
-    /// Writes the table as it is.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    pub fn persist(&self) -> Result<(), ConfigFileError> {
-        let file = self.shared.file.lock();
-        let (version, topics) = self.snapshot();
-        write(&file, version, &topics)
-    }
-
-    /// Writes the table as it will be, then lets everybody see it. `file` is the lock under which the change was decided.
-    fn make(&self, file: &ConfigFile, change: Change) -> Result<Vec<Arc<Topic>>, ConfigFileError> {
+    /// Brings a change to the disk, then lets everybody see it. The guard is of the lock under which it was decided.
+    fn make(
+        &self,
+        _changing: &MutexGuard<'_, ()>,
+        change: Change,
+    ) -> Result<Vec<Arc<Topic>>, Arc<KvError>> {
         if change.put.is_empty() && change.remove.is_empty() {
             return Ok(Vec::new());
         }
         let shared = &*self.shared;
-        let (mut version, mut topics) = self.snapshot();
-        version.advance(0, shared.clock.now().0);
-        let mut made = Vec::with_capacity(change.put.len());
-        for config in change.put {
-            let name: Arc<str> = config.topic_name.as_str().into();
-            let topic = shared
-                .rules
-                .topic(config, version.counter, topics.get(&name));
-            topics.insert(name, Arc::clone(&topic));
-            made.push(topic);
-        }
-        let removed: Vec<_> = change
-            .remove
-            .iter()
-            .filter_map(|topic| topics.remove(topic.as_str()))
-            .collect();
-        write(file, version, &topics)?;
-        for topic in removed {
-            let (messages, bytes) = topic.counters().total();
-            shared.deleted.add(messages, bytes);
+        let before = shared.topics.read().rows(&change);
+        let (made, version) = self.plan(change.put);
+        let after = made.iter().map(|topic| rows::put(topic));
+        let gone = change.remove.iter().map(|topic| rows::gone(topic));
+        let version_row = rows::version(version);
+        if let Err(error) = shared.table.store(after.chain(gone).chain([version_row])) {
+            // The failed write may have reached the disk in part, and it is tried again: as things are, then.
+            shared.table.submit(before);
+            return Err(error);
         }
         {
             let mut topics = shared.topics.write();
             for topic in &change.remove {
-                topics.by_name.remove(topic.as_str());
+                if let Some(removed) = topics.by_name.remove(topic.as_str()) {
+                    let (messages, bytes) = removed.counters().total();
+                    shared.deleted.add(messages, bytes);
+                }
             }
             for topic in &made {
                 let name = topic.topic_name.as_str().into();
@@ -242,9 +216,36 @@ impl TopicTable {
             }
             topics.version = version;
         }
+        shared.table.touch();
         shared.generation.fetch_add(1, Ordering::AcqRel);
         shared.version.send_replace(version);
         Ok(made)
+    }
+
+    /// The topics of these configurations, and the version they come with.
+    fn plan(&self, configs: Vec<TopicConfig>) -> (Vec<Arc<Topic>>, DataVersion) {
+        let shared = &*self.shared;
+        let topics = shared.topics.read();
+        let mut version = topics.version;
+        version.advance(0, shared.clock.now().0);
+        let made = configs.into_iter().map(|config| {
+            let known = topics.by_name.get(config.topic_name.as_str());
+            shared.rules.topic(config, version.counter, known)
+        });
+        (made.collect(), version)
+    }
+}
+
+impl Exported for TopicTable {
+    fn table(&self) -> &KvTable {
+        &self.shared.table
+    }
+
+    fn persist(&self) -> Result<(), ConfigFileError> {
+        self.shared.table.export(|| {
+            let topics = self.shared.topics.read();
+            TopicsDocument::new(topics.version, topics.by_name.values())
+        })
     }
 }
 
@@ -267,6 +268,17 @@ impl Topics {
         topic
     }
 
+    /// The rows that a change touches, as they are now.
+    fn rows(&self, change: &Change) -> Vec<RowChange> {
+        let put = change.put.iter().map(|config| &config.topic_name);
+        let touched = put.chain(&change.remove);
+        let rows = touched.map(|name| match self.by_name.get(name.as_str()) {
+            Some(topic) => rows::put(topic),
+            None => rows::gone(name),
+        });
+        rows.chain([rows::version(self.version)]).collect()
+    }
+
     fn copy(&self) -> BTreeMap<Arc<str>, Arc<Topic>> {
         self.by_name
             .iter()
@@ -286,21 +298,6 @@ fn wrap(
             .collect(),
         ..TopicConfigSerializeWrapper::default()
     }
-}
-
-fn write(
-    file: &ConfigFile,
-    data_version: DataVersion,
-    topics: &BTreeMap<Arc<str>, Arc<Topic>>,
-) -> Result<(), ConfigFileError> {
-    let topic_config_table = topics
-        .iter()
-        .map(|(name, topic)| (&**name, &***topic))
-        .collect();
-    file.replace(&file.encode(&Storing {
-        data_version,
-        topic_config_table,
-    })?)
 }
 
 #[cfg(test)]

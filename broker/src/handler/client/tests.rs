@@ -1,6 +1,7 @@
 use super::*;
 use crate::client::testing::{Client, Loopback, Served};
 use crate::config::BrokerConfig;
+use crate::kv::Kv;
 use crate::topic::TopicRules;
 use common::clock::{Clock, SystemClock};
 use common::wire::body::{MessageModel, ProducerData, SubscriptionData, SubscriptionGroupConfig};
@@ -21,10 +22,16 @@ impl World {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let path = |name| directory.path().join(name);
         let rules = TopicRules::new(config);
-        let topics = TopicTable::open(&path("topics.json"), rules, Arc::clone(&clock)).unwrap();
+        let mut kv = Kv::open(&path("kv")).unwrap();
+        let topics =
+            TopicTable::open(&mut kv, &path("topics.json"), rules, Arc::clone(&clock)).unwrap();
         let auto_create = config.auto_create_subscription_group;
-        let groups =
-            SubscriptionGroupTable::open(&path("groups.json"), auto_create, Arc::clone(&clock));
+        let groups = SubscriptionGroupTable::open(
+            &mut kv,
+            &path("groups.json"),
+            auto_create,
+            Arc::clone(&clock),
+        );
         let (groups, clients) = (groups.unwrap(), Clients::new(config, &clock));
         let reject = config.reject_pull_consumer_enable;
         let handler = ClientHandler::new(clients.clone(), topics.clone(), groups.clone(), reject);

@@ -47,13 +47,15 @@ impl World {
         let (writer, reader, store) =
             store::open(config.store(), files, Arc::clone(&ticking), hold.clone()).unwrap();
         let path = |name| directory.path().join(name);
+        let mut kv = Kv::open(&path("kv")).unwrap();
         let topics = TopicTable::open(
+            &mut kv,
             &path("topics.json"),
             TopicRules::new(&config),
             Arc::clone(&ticking),
         );
-        let groups = SubscriptionGroupTable::open(&path("groups.json"), true, Arc::clone(&ticking));
-        let mut kv = Kv::open(&path("kv")).unwrap();
+        let groups =
+            SubscriptionGroupTable::open(&mut kv, &path("groups.json"), true, Arc::clone(&ticking));
         let offsets = ConsumerOffsets::open(&mut kv, &path("offsets.json"), 500, ticking);
         let clients = Clients::new(&config, &standing);
         let topics = topics.unwrap();

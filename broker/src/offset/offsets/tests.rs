@@ -90,7 +90,6 @@ fn what_is_written_is_read_without_pulls_and_resets() {
     before.commit("g", "t", 3, 7, 0);
     before.pulled("g", "t", 3, 9);
     before.reset("g", "t", 4, 2);
-    assert!(before.take_changed() && !before.take_changed());
     let mut after = offsets();
     after.load(before.wrapper());
     assert_eq!(after.committed("g@broadcast", "t", 0), Some(1));
@@ -102,5 +101,5 @@ fn what_is_written_is_read_without_pulls_and_resets() {
         ),
         (None, None)
     );
-    assert!(!after.take_changed());
+    assert!(after.take_rows().next().is_none());
 }

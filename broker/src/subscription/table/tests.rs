@@ -1,5 +1,7 @@
 use super::*;
 use crate::attributes::Attributes;
+use crate::kv::Kv;
+use crate::kv::testing::Memory;
 use common::clock::{ManualClock, Millis};
 use std::fs;
 use std::path::PathBuf;
@@ -11,7 +13,9 @@ fn world() -> (tempfile::TempDir, PathBuf) {
 }
 
 fn open(path: &Path, auto_create: bool) -> SubscriptionGroupTable {
-    SubscriptionGroupTable::open(path, auto_create, Arc::new(ManualClock::new(Millis(1)))).unwrap()
+    let mut start = Kv::open(&path.with_file_name("kv")).unwrap();
+    let clock = Arc::new(ManualClock::new(Millis(1)));
+    SubscriptionGroupTable::open(&mut start, path, auto_create, clock).unwrap()
 }
 
 #[test]
@@ -29,6 +33,7 @@ fn well_known_groups_exist_and_others_come_with_their_first_use() {
         SubscriptionGroupConfig::new("g")
     );
     assert!(table.find_or_create("g.x").is_none() && table.find_or_create("").is_none());
+    drop(table);
     assert!(open(&path, false).contains("g"));
 }
 
@@ -57,6 +62,7 @@ fn groups_are_changed_kept_and_deleted() {
     assert_eq!(*table.get("g").unwrap(), config);
     assert_eq!(table.wrapper().data_version, version);
     assert!(table.delete("g").unwrap() && !table.delete("g").unwrap());
+    drop(table);
     assert!(open(&path, true).get("g").is_none());
 }
 
@@ -122,10 +128,17 @@ fn a_file_of_a_java_broker_is_read_and_its_forbidden_table_counts() {
 }
 
 #[test]
-fn consumers_come_first_when_the_file_cannot_be_written() {
+fn consumers_come_first_when_the_disk_cannot_be_written() {
     let (_directory, path) = world();
-    let table = open(&path, true);
-    fs::create_dir_all(path.with_extension("json.tmp")).unwrap();
+    let memory = Memory::default();
+    let mut start = memory.start();
+    let clock = Arc::new(ManualClock::new(Millis(1)));
+    let table = SubscriptionGroupTable::open(&mut start, &path, true, clock).unwrap();
+    memory.fail(true);
     assert!(table.find_or_create("g").is_some() && table.contains("g"));
-    assert!(table.update(SubscriptionGroupConfig::new("h")).is_err() && !table.contains("h"));
+    let refused = table.update(SubscriptionGroupConfig::new("h"));
+    assert!(refused.is_err() && !table.contains("h"));
+    memory.fail(false);
+    start.kv().shutdown().unwrap();
+    assert_eq!(memory.keys(), ["", "gg"]);
 }

@@ -1,11 +1,11 @@
 //! Topics that come into being by their use.
 
 use super::{Change, TopicTable};
-use crate::config_file::ConfigFile;
 use crate::topic::perm::{INHERIT, READ_WRITE};
 use crate::topic::{Topic, TopicError};
 use common::names;
 use common::wire::body::TopicConfig;
+use parking_lot::MutexGuard;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,7 +15,7 @@ impl TopicTable {
     /// topic needs no model. `None`: the topic does not exist and may not be created.
     ///
     /// # Errors
-    /// The name is none, or the file cannot be written.
+    /// The name is none, or the change cannot be written.
     pub fn create_on_send(
         &self,
         topic: &str,
@@ -25,7 +25,7 @@ impl TopicTable {
         peer: SocketAddr,
     ) -> Result<Option<Arc<Topic>>, TopicError> {
         names::validate_topic(topic)?;
-        let file = self.shared.file.lock();
+        let changing = self.shared.changing.lock();
         if let Some(known) = self.get(topic) {
             return Ok(Some(known));
         }
@@ -45,7 +45,7 @@ impl TopicTable {
         };
         config.topic_sys_flag = names::unit_sys_flag(topic, unit_mode);
         tracing::info!("topic {topic} created by a send from {peer}: {config:?}");
-        self.put(&file, config).map(Some)
+        self.put(&changing, config).map(Some)
     }
 
     /// The topic that new ones are modelled on. Where topics are not created by themselves, `TBW102` (which somebody must have
@@ -71,7 +71,7 @@ impl TopicTable {
     /// The topic for a group's redeliveries, created if it is not there; one that is there gets the order and unit flags.
     ///
     /// # Errors
-    /// The group's name makes no topic, or the file cannot be written.
+    /// The group's name makes no topic, or the change cannot be written.
     pub fn ensure_retry_topic(
         &self,
         group: &str,
@@ -88,7 +88,7 @@ impl TopicTable {
             return Ok(known);
         }
         names::validate_topic(&topic)?;
-        let file = self.shared.file.lock();
+        let changing = self.shared.changing.lock();
         let known = self.get(&topic);
         if let Some(known) = known.clone().filter(fits) {
             return Ok(known);
@@ -99,7 +99,7 @@ impl TopicTable {
         );
         let topic_sys_flag = base.topic_sys_flag | sys_flag;
         self.put(
-            &file,
+            &changing,
             TopicConfig {
                 order,
                 topic_sys_flag,
@@ -111,24 +111,28 @@ impl TopicTable {
     /// The topic for a group's dead letters, created if it is not there.
     ///
     /// # Errors
-    /// The group's name makes no topic, or the file cannot be written.
+    /// The group's name makes no topic, or the change cannot be written.
     pub fn ensure_dead_letter_topic(&self, group: &str) -> Result<Arc<Topic>, TopicError> {
         let topic = names::dlq_topic(group);
         if let Some(known) = self.get(&topic) {
             return Ok(known);
         }
         names::validate_topic(&topic)?;
-        let file = self.shared.file.lock();
+        let changing = self.shared.changing.lock();
         match self.get(&topic) {
             Some(known) => Ok(known),
-            None => self.put(&file, TopicConfig::new(topic, 1, READ_WRITE)),
+            None => self.put(&changing, TopicConfig::new(topic, 1, READ_WRITE)),
         }
     }
 
-    fn put(&self, file: &ConfigFile, config: TopicConfig) -> Result<Arc<Topic>, TopicError> {
+    fn put(
+        &self,
+        changing: &MutexGuard<'_, ()>,
+        config: TopicConfig,
+    ) -> Result<Arc<Topic>, TopicError> {
         let put = vec![config];
         let mut made = self.make(
-            file,
+            changing,
             Change {
                 put,
                 ..Change::default()

@@ -1,5 +1,7 @@
 use super::*;
 use crate::attributes;
+use crate::kv::Kv;
+use crate::kv::testing::Memory;
 use crate::topic::TopicError;
 use crate::topic::perm::READ_WRITE;
 use common::clock::{ManualClock, Millis};
@@ -45,7 +47,8 @@ impl World {
 
     fn open(&self) -> TopicTable {
         let clock = Arc::clone(&self.clock);
-        TopicTable::open(&self.path, self.rules.clone(), clock).unwrap()
+        let mut start = Kv::open(&self.path.with_file_name("kv")).unwrap();
+        TopicTable::open(&mut start, &self.path, self.rules.clone(), clock).unwrap()
     }
 }
 
@@ -268,16 +271,50 @@ fn a_file_of_a_java_broker_is_read() {
 
 #[test]
 fn a_change_that_cannot_be_written_does_not_happen() {
-    let world = World::new();
-    let table = world.open();
+    let (world, memory) = (World::new(), Memory::default());
+    let mut start = memory.start();
+    let clock = world.clock.clone();
+    let table = TopicTable::open(&mut start, &world.path, world.rules.clone(), clock).unwrap();
     table.update(named("t")).unwrap();
     let generation = table.generation();
-    fs::create_dir(world.path.with_extension("json.tmp")).unwrap();
-    assert!(matches!(table.update(named("u")), Err(TopicError::File(_))));
-    assert!(matches!(table.delete("t"), Err(TopicError::File(_))));
+    memory.fail(true);
+    assert!(matches!(table.update(named("u")), Err(TopicError::Kv(_))));
+    assert!(matches!(table.delete("t"), Err(TopicError::Kv(_))));
     assert!(table.create_on_send("v", "TBW102", 4, false, PEER).is_err());
     assert!(table.get("u").is_none() && table.get("v").is_none() && table.contains("t"));
     assert_eq!(table.generation(), generation);
+    // What has reached the disk all the same is taken back.
+    memory.fail(false);
+    start.kv().shutdown().unwrap();
+    assert_eq!(memory.keys(), ["", "t"]);
+}
+
+#[test]
+fn the_file_follows_the_rows_and_they_count_until_somebody_else_writes_it() {
+    let world = World::new();
+    let table = world.open();
+    table.update(named("t")).unwrap();
+    assert!(!world.path.exists());
+    table.persist().unwrap();
+    let ours = fs::read_to_string(&world.path).unwrap();
+    assert!(ours.contains("\"t\"") && ours.contains("TBW102"));
+    table.update(named("u")).unwrap();
+    let version = table.snapshot().0;
+    drop(table);
+    let table = world.open();
+    assert!(table.contains("t") && table.contains("u"));
+    assert_eq!(table.snapshot().0, version);
+    // The file is behind, and is written although nothing has changed since.
+    table.persist().unwrap();
+    let ours = fs::read_to_string(&world.path).unwrap();
+    assert!(ours.contains("\"u\""));
+    drop(table);
+    fs::write(&world.path, ours.replace("\"u\"", "\"w\"")).unwrap();
+    let table = world.open();
+    assert!(table.contains("t") && table.contains("w") && !table.contains("u"));
+    drop(table);
+    fs::remove_dir_all(world.path.with_file_name("kv")).unwrap();
+    assert!(world.open().contains("w"));
 }
 
 #[test]

@@ -28,7 +28,7 @@ impl TopicTable {
         for config in &configs {
             self.validate(config)?;
         }
-        let file = self.shared.file.lock();
+        let changing = self.shared.changing.lock();
         let mut change = Change::default();
         for mut config in configs {
             let current = self.get(&config.topic_name);
@@ -39,7 +39,7 @@ impl TopicTable {
                 change.put.push(config);
             }
         }
-        self.make(&file, change)?;
+        self.make(&changing, change)?;
         Ok(())
     }
 
@@ -63,19 +63,19 @@ impl TopicTable {
     /// Deletes a topic; says whether there was one.
     ///
     /// # Errors
-    /// The name is blank or a system topic's, or the file cannot be written.
+    /// The name is blank or a system topic's, or the change cannot be written.
     pub fn delete(&self, topic: &str) -> Result<bool, TopicError> {
         if topic.trim().is_empty() {
             return Err(NameError::TopicBlank.into());
         }
         self.refuse_system_topic(topic)?;
-        let file = self.shared.file.lock();
+        let changing = self.shared.changing.lock();
         if !self.contains(topic) {
             return Ok(false);
         }
         let remove = vec![topic.to_owned()];
         self.make(
-            &file,
+            &changing,
             Change {
                 remove,
                 ..Change::default()
@@ -98,7 +98,7 @@ impl TopicTable {
     /// Marks the topics that a name server lists as ordered ones. Others stay as they are.
     ///
     /// # Errors
-    /// The file cannot be written.
+    /// The change cannot be written.
     pub fn mark_order_topics(&self, listed: &KvTable) -> Result<(), TopicError> {
         let unmarked = || {
             listed
@@ -110,14 +110,14 @@ impl TopicTable {
         if unmarked().next().is_none() {
             return Ok(());
         }
-        let file = self.shared.file.lock();
+        let changing = self.shared.changing.lock();
         let put = unmarked().map(|topic| TopicConfig {
             order: true,
             ..TopicConfig::clone(&topic)
         });
         let put = put.collect();
         self.make(
-            &file,
+            &changing,
             Change {
                 put,
                 ..Change::default()
