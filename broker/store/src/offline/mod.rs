@@ -182,8 +182,9 @@ impl OfflineStore {
             self.unread
                 .push("ConsumeQueues in RocksDB (consumequeue)".to_owned());
         }
-        for other in ["batchconsumequeue", "consumequeue_rocksdb", "compaction"] {
-            if self.root.join(other).is_dir() {
+        for other in ["batchconsumequeue", "consumequeue_rocksdb", "compaction/compactionLog"] {
+            // Brokers make these whether or not they use them.
+            if has_files(&self.root.join(other))? {
                 self.unread.push(other.to_owned());
             }
         }
@@ -260,6 +261,25 @@ fn directories(directory: &Path) -> Result<Vec<String>, StoreError> {
     }
     names.sort();
     Ok(names)
+}
+
+/// Whether there is any file below `directory`.
+fn has_files(directory: &Path) -> Result<bool, StoreError> {
+    let mut open = vec![directory.to_owned()];
+    while let Some(directory) = open.pop() {
+        let entries = match fs::read_dir(&directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            entries => entries.map_err(StoreError::io("list", &directory))?,
+        };
+        for entry in entries {
+            let path = entry.map_err(StoreError::io("list", &directory))?.path();
+            if !path.is_dir() {
+                return Ok(true);
+            }
+            open.push(path);
+        }
+    }
+    Ok(false)
 }
 
 /// The files of a directory whose names are positions, by position; and what has another name.

@@ -22,7 +22,7 @@ const LISTED_TAGS: usize = 5;
 /// Rows of the picture of times, and the length of its longest bar.
 const ROWS: i64 = 24;
 const BAR: u64 = 50;
-const MINUTE_MS: i64 = 60_000;
+const SECOND_MS: i64 = 1000;
 
 /// Counts messages by topic and queue: how many, how large, when stored, with which tags.
 #[derive(clap::Args)]
@@ -63,7 +63,7 @@ struct All {
     topics: HashMap<Box<[u8]>, Topic>,
     /// By the power of two that is not below the body's size.
     sizes: BTreeMap<u64, u64>,
-    minutes: BTreeMap<i64, u64>,
+    seconds: BTreeMap<i64, u64>,
 }
 
 impl Tally {
@@ -117,8 +117,8 @@ impl All {
         }
         *self.sizes.entry(size.next_power_of_two()).or_default() += 1;
         *self
-            .minutes
-            .entry(record.store_timestamp.div_euclid(MINUTE_MS))
+            .seconds
+            .entry(record.store_timestamp.div_euclid(SECOND_MS))
             .or_default() += 1;
     }
 
@@ -228,26 +228,26 @@ fn print(out: &mut Out, all: &All) -> Result<()> {
         .iter()
         .map(|(size, count)| (format!("≤ {}", text::bytes(*size)), *count));
     bars(out, "body sizes", sizes)?;
-    bars(out, "stored from", over_time(&all.minutes))
+    bars(out, "stored from", over_time(&all.seconds))
 }
 
-/// Messages by time, in equal steps of whole minutes.
-fn over_time(minutes: &BTreeMap<i64, u64>) -> impl Iterator<Item = (String, u64)> {
-    let first = minutes.keys().next().copied().unwrap_or(0);
-    let last = minutes.keys().last().copied().unwrap_or(0);
+/// Messages by time, in equal steps of whole seconds.
+fn over_time(seconds: &BTreeMap<i64, u64>) -> impl Iterator<Item = (String, u64)> {
+    let first = seconds.keys().next().copied().unwrap_or(0);
+    let last = seconds.keys().last().copied().unwrap_or(0);
     let step = (last - first) / ROWS + 1;
-    let rows = if minutes.is_empty() {
+    let rows = if seconds.is_empty() {
         0
     } else {
         (last - first) / step + 1
     };
     (0..rows).map(move |row| {
         let from = first + row * step;
-        let count = minutes
+        let count = seconds
             .range(from..from + step)
             .map(|(_, count)| count)
             .sum();
-        (text::time(from * MINUTE_MS), count)
+        (text::time(from * SECOND_MS), count)
     })
 }
 

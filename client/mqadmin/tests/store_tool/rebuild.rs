@@ -101,7 +101,9 @@ fn a_log_that_cannot_give_everything_back_is_left_alone() {
     );
 
     let made = make(FlushMode::Sync);
-    fs::create_dir(made.root().join("batchconsumequeue")).unwrap();
+    let batch = made.root().join("batchconsumequeue/topic/0");
+    fs::create_dir_all(&batch).unwrap();
+    fs::write(batch.join("00000000000000000000"), "x").unwrap();
     refused(&made, 1, "there is batchconsumequeue");
 
     let made = make(FlushMode::Sync);
