@@ -38,7 +38,7 @@ pub(crate) fn is_address(tags_code: i64) -> bool {
 }
 
 /// Where in the files the unit of an address is.
-fn position(tags_code: i64) -> Option<u64> {
+pub(crate) fn position(tags_code: i64) -> Option<u64> {
     if !is_address(tags_code) {
         return None;
     }

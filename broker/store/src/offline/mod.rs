@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::checkpoint::Checkpoint;
 use crate::error::StoreError;
 
+mod ext;
 mod look;
 mod queues;
 mod reader;
@@ -16,6 +17,7 @@ mod verify;
 mod walk;
 mod window;
 
+use ext::Ext;
 pub use look::Look;
 pub use queues::{Ends, OfflineQueue};
 pub use reader::RecordReader;
@@ -182,7 +184,11 @@ impl OfflineStore {
             self.unread
                 .push("ConsumeQueues in RocksDB (consumequeue)".to_owned());
         }
-        for other in ["batchconsumequeue", "consumequeue_rocksdb", "compaction/compactionLog"] {
+        for other in [
+            "batchconsumequeue",
+            "consumequeue_rocksdb",
+            "compaction/compactionLog",
+        ] {
             // Brokers make these whether or not they use them.
             if has_files(&self.root.join(other))? {
                 self.unread.push(other.to_owned());
@@ -192,7 +198,10 @@ impl OfflineStore {
             let path = directory.join(&topic);
             for name in directories(&path)? {
                 let Ok(id) = name.parse() else { continue };
-                let (queue, findings) = OfflineQueue::open(topic.clone(), id, path.join(&name))?;
+                let ext = self.root.join("consumequeue_ext").join(&topic).join(&name);
+                let (mut queue, findings) =
+                    OfflineQueue::open(topic.clone(), id, path.join(&name))?;
+                queue.ext = Ext::open(ext)?;
                 self.findings.extend(findings);
                 self.queues.push(queue);
             }

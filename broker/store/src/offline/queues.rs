@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::ext::Ext;
 use super::window::{PIECE_BYTES, Window};
 use super::{Finding, check_sizes, numbered_files};
 use crate::commit_log::segments::file_name;
@@ -24,6 +25,8 @@ pub struct OfflineQueue {
     pub file_bytes: u64,
     /// Positions of the files, in bytes of units.
     bases: Vec<u64>,
+    /// Where its units may lead to.
+    pub(super) ext: Option<Ext>,
 }
 
 /// Where a queue begins and ends.
@@ -70,6 +73,7 @@ impl OfflineQueue {
             directory,
             file_bytes,
             bases,
+            ext: None,
         };
         Ok((queue, findings))
     }
@@ -81,12 +85,18 @@ impl OfflineQueue {
         (self.directory.join(file_name(base)), position - base)
     }
 
+    /// Bytes of each of its ext files, if it has any.
+    pub fn ext_file_bytes(&self) -> Option<u64> {
+        self.ext.as_ref().map(|ext| ext.file_bytes)
+    }
+
     /// Number and bytes of its files.
     pub fn files(&self) -> (usize, u64) {
         (self.bases.len(), self.bases.len() as u64 * self.file_bytes)
     }
 
-    /// Units from message `offset` on, `count` at most, up to the end of a file; as they are.
+    /// Units from message `offset` on, `count` at most, up to the end of a file; as they are, but for
+    /// the tags codes that ext units have.
     pub(super) fn read(
         &self,
         offset: u64,
@@ -101,6 +111,9 @@ impl OfflineQueue {
         let io = |error| StoreError::io("read", &path)(error);
         let mut window = Window::open(&path, count * UNIT_BYTES).map_err(io)?;
         out.extend_from_slice(window.at(at, count * UNIT_BYTES).map_err(io)?);
+        if let Some(ext) = &self.ext {
+            ext.resolve(out);
+        }
         Ok(())
     }
 

@@ -9,7 +9,9 @@ use anyhow::{Result, bail};
 use common::clock::SystemClock;
 use common::message::record::RecordView;
 use common::message::sys_flag;
-use store::offline::{Checks, DERIVED, Item, Locked, OfflineStore, Part, Problem, Progress, walk};
+use store::offline::{
+    Checks, DERIVED, Item, Locked, OfflineQueue, OfflineStore, Part, Problem, Progress, walk,
+};
 use store::{DelayLevels, StoreConfig, StoreError};
 
 use super::{Place, known_topics};
@@ -254,11 +256,15 @@ fn config(args: &Args, store: &OfflineStore) -> Result<StoreConfig> {
         .iter()
         .map(|queue| queue.file_bytes)
         .find(|bytes| *bytes > 0 && bytes % 20 == 0);
+    let ext_file = store.queues.iter().find_map(OfflineQueue::ext_file_bytes);
+    let usual = StoreConfig::new(&store.root);
     Ok(StoreConfig {
+        consume_queue_ext: ext_file.is_some(),
+        consume_queue_ext_file_bytes: ext_file.unwrap_or(usual.consume_queue_ext_file_bytes),
         commit_log: commit_log.clone(),
         segment_bytes: first.bytes,
         consume_queue_file_bytes: queue_file.unwrap_or(QUEUE_FILE_BYTES),
         delay_levels: args.delay_levels.clone().unwrap_or_default(),
-        ..StoreConfig::new(&store.root)
+        ..usual
     })
 }

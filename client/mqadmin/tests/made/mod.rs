@@ -83,9 +83,13 @@ pub struct Opened {
 
 impl Opened {
     pub fn new(root: &Path, mode: FlushMode) -> Self {
+        Self::with(config(root, mode))
+    }
+
+    pub fn with(config: StoreConfig) -> Self {
         let clock = Arc::new(ManualClock::new(Millis(FIRST_STORED)));
         let (writer, _, tasks) = open(
-            config(root, mode),
+            config,
             Arc::new(DiskFiles),
             clock.clone() as Arc<dyn Clock>,
             Arc::new(Nobody),

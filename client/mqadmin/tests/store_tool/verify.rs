@@ -1,10 +1,10 @@
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use store::FlushMode;
+use store::{FlushMode, StoreConfig};
 
-use crate::made::{Made, Message, Opened, SEGMENT, long_topic, make, overwrite, run};
+use crate::made::{Made, Message, Opened, SEGMENT, config, long_topic, make, overwrite, run};
 
 const VERIFY: &[&str] = &["verify", "--json", "--limit", "1000"];
 
@@ -188,6 +188,52 @@ fn each_part_of_a_unit_is_checked() {
         &[0, 0, 0, 0, 0, 0, 0, 0, 0x7F, 0xFF, 0xFF, 0xFF],
         "is blank",
     );
+}
+
+#[test]
+fn ext_units_are_checked_and_made_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let with_ext = |root: &Path| StoreConfig {
+        consume_queue_ext: true,
+        consume_queue_ext_file_bytes: 64,
+        ..config(root, FlushMode::Async)
+    };
+    let opened = Opened::with(with_ext(dir.path()));
+    for n in 0..12 {
+        let body = format!("message {n}");
+        let properties = format!("TAGS\u{1}t{n}\u{2}");
+        let message = Message::new("ext", 0, body.as_bytes());
+        opened.send(Message {
+            properties: &properties,
+            ..message
+        });
+    }
+    opened.tasks.shutdown().unwrap();
+    assert_eq!(run(dir.path(), VERIFY).code, 0);
+    // Each file holds three.
+    let file = dir
+        .path()
+        .join("consumequeue_ext/ext/0/00000000000000000128");
+    overwrite(&(file, 0), 2, &[0xFF; 8]);
+    let done = run(dir.path(), VERIFY);
+    assert_eq!(done.code, 1);
+    assert!(
+        done.out
+            .contains("unit 6 of queue 0 of ext says tags code -1, the tags"),
+        "{done:?}"
+    );
+    fs::remove_dir_all(dir.path().join("consumequeue_ext/ext/0/")).unwrap();
+    let done = run(dir.path(), VERIFY);
+    assert!(
+        done.out
+            .contains("unit 0 of queue 0 of ext leads to no ext unit at 0, the tags"),
+        "{done:?}"
+    );
+    // Without any ext file left the queue becomes an ordinary one.
+    assert_eq!(run(dir.path(), &["rebuild"]).code, 0);
+    let done = run(dir.path(), VERIFY);
+    assert_eq!(done.code, 0, "{done:?}");
+    Opened::with(with_ext(dir.path())).tasks.shutdown().unwrap();
 }
 
 #[test]

@@ -180,19 +180,14 @@ impl<'s> Follow<'s> {
 
 /// Whether size and tags of a unit are those of its record.
 pub(super) fn agrees(unit: &Unit, record: &RecordView<'_>) -> bool {
-    unit.bytes == record.total_size
-        && (unit.tags_code == expected(record) || is_other(unit, record))
+    let code = unit.tags_code;
+    // The unit of a delayed message has the time it is due.
+    let due = || record.topic == schedule::TOPIC.as_bytes() && code >= record.store_timestamp;
+    unit.bytes == record.total_size && (code == expected(record) || due())
 }
 
 /// The tags code a record's unit has.
 pub(super) fn expected(record: &RecordView<'_>) -> i64 {
     let tags = properties::get_bytes(record.properties, properties::TAGS.as_bytes());
     tags.map_or(0, |tags| tags_code(&String::from_utf8_lossy(tags)))
-}
-
-/// Units may carry something else than the hash of the tags: the time a delayed message is due, or
-/// the place of what a `ConsumeQueueExt` knows.
-fn is_other(unit: &Unit, record: &RecordView<'_>) -> bool {
-    unit.tags_code < i64::from(i32::MIN)
-        || (record.topic == schedule::TOPIC.as_bytes() && unit.tags_code >= record.store_timestamp)
 }

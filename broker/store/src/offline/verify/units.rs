@@ -11,6 +11,7 @@ use super::super::{OfflineQueue, OfflineStore};
 use super::follow::{self, Miss};
 use super::{Finding, Findings};
 use crate::consume_queue::Unit;
+use crate::consume_queue::ext::position;
 use crate::error::StoreError;
 
 /// Units read at a time.
@@ -110,7 +111,8 @@ fn check_one(
             }
         }
     };
-    let right = stands.map_or(String::new(), |at| {
+    let elsewhere = stands.filter(|stands| *stands != at);
+    let right = elsewhere.map_or(String::new(), |at| {
         format!("; the record of that message stands at {at}")
     });
     let problem = format!(
@@ -154,9 +156,12 @@ fn differs(
     }
     if !follow::agrees(unit, record) {
         let expected = follow::expected(record);
+        let said = match position(unit.tags_code) {
+            Some(at) => format!("leads to no ext unit at {at}"),
+            None => format!("says tags code {}", unit.tags_code),
+        };
         return Some(format!(
-            "says tags code {}, the tags of the record at {at} have {expected}",
-            unit.tags_code
+            "{said}, the tags of the record at {at} have {expected}"
         ));
     }
     None
