@@ -12,7 +12,7 @@ use std::time::Duration;
 use common::config::{Config, ConfigError, Ignored, Refused};
 use common::{config, config_enum};
 use delay_levels::MessageDelayLevel;
-use store::{FlushMode, RetentionConfig, StoreConfig};
+use store::{FlushMode, PropertyCrc, RetentionConfig, StoreConfig};
 
 config_enum! {
     /// When a producer is answered.
@@ -167,6 +167,10 @@ config! {
         pub flush_interval_consume_queue: u64 = "flushIntervalConsumeQueue", 1_000, in 1..=600_000;
         /// Delays of messages that wait, from level 1 on. Queues of waiting messages note when each is due.
         pub message_delay_level: MessageDelayLevel = "messageDelayLevel", MessageDelayLevel::default();
+        /// Whether records get a checksum over all of them, at the end of their properties.
+        pub enabled_append_prop_crc: bool = "enabledAppendPropCRC", false;
+        /// Whether recovery with `checkCRCOnRecover` checks that checksum in place of the one over the body; a record without it ends the CommitLog.
+        pub force_verify_prop_crc: bool = "forceVerifyPropCRC", false;
         /// Whether the checksums of messages are checked during recovery.
         pub check_crc_on_recover: bool = "checkCRCOnRecover", true;
 
@@ -249,6 +253,10 @@ impl BrokerConfig {
                 size(self.max_transfer_count_on_message_in_disk),
             ),
             read_filter_bytes: size(self.max_filter_message_size),
+            property_crc: PropertyCrc {
+                write: self.enabled_append_prop_crc,
+                force: self.force_verify_prop_crc,
+            },
             delay_levels: self.message_delay_level.levels.clone(),
             check_crc: self.check_crc_on_recover,
             progress: Arc::default(),

@@ -164,7 +164,7 @@ impl Service for BrokerService {
     type Session = SendSession;
 
     fn connected(&self, _: &Arc<Connection>) -> SendSession {
-        SendSession::default()
+        self.handlers.send.session()
     }
 
     fn turn(

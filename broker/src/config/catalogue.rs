@@ -549,12 +549,8 @@ pub(super) const IGNORED: &[Ignored] = &[
         ],
     },
     Ignored {
-        reason: "a record of 5.x carries topics of every allowed length, and no checksum over properties is written",
-        keys: &[
-            "autoMessageVersionOnTopicLen",
-            "forceVerifyPropCRC",
-            "maxTopicLength",
-        ],
+        reason: "a record of 5.x carries topics of every allowed length",
+        keys: &["autoMessageVersionOnTopicLen", "maxTopicLength"],
     },
     Ignored {
         reason: "one pull reads on until its limits of bytes and messages",
@@ -725,10 +721,5 @@ pub(super) const REFUSED: &[Refused] = &[
         key: "combineCQUseRocksdbForLmq",
         when: Unsafe::True,
         reason: "light queues of an existing store in RocksDB would not be found",
-    },
-    Refused {
-        key: "enabledAppendPropCRC",
-        when: Unsafe::True,
-        reason: "checksums over message properties are not written yet; records would lack the protection that is asked for",
     },
 ];

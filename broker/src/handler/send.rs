@@ -78,6 +78,14 @@ pub struct SendSession {
 }
 
 impl SendHandler {
+    /// What a new connection keeps for its sends.
+    pub fn session(&self) -> SendSession {
+        SendSession {
+            batch: self.store.batch(),
+            ..SendSession::default()
+        }
+    }
+
     /// A handler that stores as `store_host`.
     pub fn new(
         config: &BrokerConfig,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use common::ids::{PhysicalOffset, QueueOffset};
 use common::message::properties;
+use common::message::property_crc;
 use common::message::record::{self, Encoded, RecordParts};
 use common::message::{sys_flag, tags_code};
 
@@ -21,6 +22,8 @@ pub struct RecordBatch {
     pub(crate) entries: Vec<Entry>,
     groups: u32,
     group: Option<u32>,
+    /// Whether records end in a checksum over all of them.
+    pub(crate) property_crc: bool,
 }
 
 /// One record of the batch.
@@ -66,6 +69,13 @@ impl Entry {
 }
 
 impl RecordBatch {
+    pub(crate) fn new(property_crc: bool) -> Self {
+        Self {
+            property_crc,
+            ..Self::default()
+        }
+    }
+
     /// Records in the batch.
     pub fn len(&self) -> usize {
         self.entries.len()
@@ -122,7 +132,16 @@ impl RecordBatch {
             "a record goes to the queue it names"
         );
         let start = self.bytes.len();
-        let encoded = record::encode(parts, &mut self.bytes)?;
+        let encoded = if self.property_crc {
+            let properties = &property_crc::with_room(parts.properties);
+            let parts = RecordParts {
+                properties,
+                ..*parts
+            };
+            record::encode(&parts, &mut self.bytes)?
+        } else {
+            record::encode(parts, &mut self.bytes)?
+        };
         self.entries.push(Entry {
             queue: Arc::clone(queue),
             start,

@@ -19,6 +19,15 @@ pub enum FlushMode {
     Sync,
 }
 
+/// Checksums over whole records, which stand at the end of their properties.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PropertyCrc {
+    /// Whether records get one.
+    pub write: bool,
+    /// Whether recovery verifies it in place of the body's checksum; a record without it ends the log.
+    pub force: bool,
+}
+
 /// Settings of a store.
 #[derive(Debug, Clone)]
 pub struct StoreConfig {
@@ -52,6 +61,8 @@ pub struct StoreConfig {
     pub read_filter_bytes: usize,
     /// Delays of messages that wait, by level.
     pub delay_levels: DelayLevels,
+    /// Checksums over whole records.
+    pub property_crc: PropertyCrc,
     /// Verify checksums of bodies while recovering.
     pub check_crc: bool,
     /// Where opening the store tells how far it is.
@@ -144,6 +155,7 @@ impl StoreConfig {
             read_messages: (32, 8),
             read_filter_bytes: 16_000,
             delay_levels: DelayLevels::default(),
+            property_crc: PropertyCrc::default(),
             check_crc: true,
             progress: Arc::default(),
             retention: RetentionConfig::default(),

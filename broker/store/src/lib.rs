@@ -33,7 +33,7 @@ pub use batch::{Appended, RecordBatch};
 pub use checkpoint::Checkpoint;
 pub use commit_log::cut::Cut;
 pub use common::message::RecordParts;
-pub use config::{FlushMode, RetentionConfig, StoreConfig};
+pub use config::{FlushMode, PropertyCrc, RetentionConfig, StoreConfig};
 pub use consume_queue::{Queue, Unit};
 pub use error::StoreError;
 pub use files::{DiskFiles, Files, Space, StoreFile};

@@ -117,6 +117,7 @@ pub(crate) fn open_stepped(
         index: Arc::clone(&index),
         clean: Arc::clone(&cleaning),
         mode: config.flush_mode,
+        property_crc: config.property_crc.write,
     };
     let reader = StoreReader {
         log: Arc::clone(&log),

@@ -23,12 +23,18 @@ pub struct StoreWriter {
     pub(crate) index: Arc<IndexFlush>,
     pub(crate) clean: Arc<Clean>,
     pub(crate) mode: FlushMode,
+    pub(crate) property_crc: bool,
 }
 
 impl StoreWriter {
     /// The handle of a queue, made if it is not there.
     pub fn queue(&self, topic: &str, queue_id: u32) -> Arc<Queue> {
         self.queues.get_or_create(topic, queue_id)
+    }
+
+    /// An empty batch for messages of this store.
+    pub fn batch(&self) -> RecordBatch {
+        RecordBatch::new(self.property_crc)
     }
 
     /// Appends the batch under one lock. What was stored is in `appended`, in order, also on an

@@ -5,6 +5,7 @@ pub mod compression;
 mod decoded;
 pub mod message_id;
 pub mod properties;
+pub mod property_crc;
 pub mod record;
 pub mod sys_flag;
 

@@ -138,12 +138,16 @@ fn relay(settings: &[(&str, &str)], play: impl FnOnce(&mut Relay) -> Result<()>)
 }
 
 #[test]
-fn a_store_with_ext_units_goes_to_the_reference_and_back() -> Result<()> {
+fn a_store_with_ext_units_and_checksums_goes_to_the_reference_and_back() -> Result<()> {
     let settings = [
         ("enableConsumeQueueExt", "true"),
         ("mappedFileSizeConsumeQueueExt", "4096"),
+        ("enabledAppendPropCRC", "true"),
+        // Each of them cuts off what has no checksum, or a wrong one, after a kill.
+        ("forceVerifyPropCRC", "true"),
     ];
     relay(&settings, |relay| {
+        relay.model.sealed = true;
         for (apache, arugula) in ends(rounds(2), &mut relay.rng) {
             relay.turn(Maker::Apache, apache)?;
             relay.turn(Maker::Arugula, arugula)?;

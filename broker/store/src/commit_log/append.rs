@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use common::clock::Clock;
 use common::ids::{PhysicalOffset, QueueOffset};
+use common::message::property_crc;
 use common::message::record::{BLANK_MAGIC, PHYSICAL_OFFSET_AT, QUEUE_OFFSET_AT};
 use parking_lot::Mutex;
 
@@ -298,6 +299,9 @@ fn write_run(
         put(record, PHYSICAL_OFFSET_AT, at.to_be_bytes());
         let time_at = usize::try_from(entry.encoded.store_timestamp_at).unwrap_or(usize::MAX);
         put(record, time_at, store_timestamp.to_be_bytes());
+        if batch.property_crc {
+            property_crc::seal(&mut record[..entry.len()]);
+        }
         appended.push(Appended {
             physical_offset: PhysicalOffset(at),
             queue_offset: QueueOffset(queue_offset),

@@ -1,5 +1,6 @@
 //! Where the log ends: record by record from a known start to the first bytes that are none.
 
+use common::message::property_crc;
 use common::message::record::{BLANK_MAGIC, RecordView};
 
 use super::segments::{Segment, Segments};
@@ -38,13 +39,18 @@ pub(crate) fn step(bytes: &[u8], offset: u64) -> Step<'_> {
 
 /// As [`step`], for bytes a crash may have left, which begin `at` in their file: a record of which
 /// anything is lost ends the log.
-fn step_after_crash(bytes: &[u8], offset: u64, at: u64, check_crc: bool) -> Step<'_> {
+fn step_after_crash<'a>(bytes: &'a [u8], offset: u64, at: u64, config: &StoreConfig) -> Step<'a> {
     let found = step(bytes, offset);
     let (Step::Record(record), Ok(at)) = (&found, usize::try_from(at)) else {
         return found;
     };
     let whole = &bytes[..usize::try_from(record.total_size).unwrap_or(0)];
-    if record.is_torn(whole, at) || (check_crc && !record.body_is_intact()) {
+    let intact = match (config.check_crc, config.property_crc.force) {
+        (false, _) => true,
+        (true, true) => property_crc::is_intact(whole),
+        (true, false) => record.body_is_intact(),
+    };
+    if record.is_torn(whole, at) || !intact {
         return Step::End;
     }
     found
@@ -78,7 +84,7 @@ pub(crate) fn walk(
         let bytes = rest_of(segments, &segment, at)?;
         let mut rest = &bytes[..];
         loop {
-            match step_after_crash(rest, at, at - segment.base, config.check_crc) {
+            match step_after_crash(rest, at, at - segment.base, config) {
                 Step::Record(record) => {
                     rest = &rest[usize::try_from(record.total_size).unwrap_or(0)..];
                     at += u64::from(record.total_size);

@@ -17,6 +17,7 @@ mod crash;
 mod disk;
 mod ext;
 mod properties;
+mod property_crc;
 mod reading;
 mod retention;
 mod schedule;

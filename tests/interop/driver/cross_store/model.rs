@@ -25,6 +25,8 @@ pub struct Model {
     committed: BTreeMap<(String, String, u32), Vec<i64>>,
     topics: BTreeMap<String, Value>,
     groups: BTreeMap<String, Value>,
+    /// Whether records end in a checksum over all of them.
+    pub sealed: bool,
     /// Acknowledged, but not looked at yet: the broker was killed.
     in_flight: Vec<Acknowledged>,
 }
@@ -132,6 +134,8 @@ impl Model {
             ensure!(view.body == message.body, "body of {}", what());
             let long = key.0.len() > MAX_V1_TOPIC_BYTES;
             ensure!(view.is_v2 == long, "version of {}", what());
+            let sealed = view.property("__CRC32#").is_some();
+            ensure!(sealed == self.sealed, "checksum of {}", what());
             for (name, value) in &message.properties {
                 // WAIT says how to send; TRAN_MSG is the same in the half message.
                 let kept = name == "WAIT" || view.property(name) == Some(value);
