@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use chrono::{Local, TimeZone, Timelike};
+use chrono::{Datelike, Local, TimeZone, Timelike};
 
 /// Milliseconds since 1970-01-01T00:00:00Z, as RocketMQ writes every timestamp.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,6 +36,22 @@ impl fmt::Display for Millis {
 pub fn local_hour(at: Millis) -> u32 {
     let local = Local.timestamp_millis_opt(at.0);
     local.single().map_or(0, |time| time.hour())
+}
+
+/// `at` in the time zone of the machine as the digits yyyyMMddHHmmssSSS, by which RocketMQ names files.
+/// 0 for a moment the machine's calendar does not have.
+pub fn local_digits(at: Millis) -> u64 {
+    let Some(time) = Local.timestamp_millis_opt(at.0).single() else {
+        return 0;
+    };
+    let year = u64::try_from(time.year()).unwrap_or(0);
+    let parts = [time.month(), time.day(), time.hour(), time.minute()];
+    let minutes = parts
+        .into_iter()
+        .fold(year, |digits, part| digits * 100 + u64::from(part));
+    // In a leap second chrono counts beyond a thousand.
+    let millis = time.timestamp_subsec_millis().min(999);
+    (minutes * 100 + u64::from(time.second())) * 1000 + u64::from(millis)
 }
 
 /// Where the time comes from.
@@ -144,6 +160,18 @@ mod tests {
             let hour = |hours: i64| local_hour(Millis(noon + hours * 3_600_000));
             assert_eq!(hour(hours + 1), (hour(hours) + 1) % 24);
         }
+    }
+
+    #[test]
+    fn digits_name_the_local_moment() {
+        let at = Millis(1_673_784_061_007);
+        let digits = local_digits(at).to_string();
+        assert_eq!(digits.len(), 17);
+        // Time zones differ by quarters of hours.
+        assert_eq!((&digits[..6], &digits[12..]), ("202301", "01007"));
+        assert_eq!(digits[8..10].parse(), Ok(local_hour(at)));
+        assert_eq!(local_digits(Millis(at.0 + 500)), local_digits(at) + 500);
+        assert_eq!(local_digits(Millis(i64::MAX)), 0);
     }
 
     #[test]

@@ -15,13 +15,36 @@ pub use record::{RecordError, RecordFormatError, RecordParts, RecordView};
 
 /// Java's `String.hashCode`: over UTF-16 units, wrapping.
 pub fn java_hash(text: &str) -> i32 {
+    java_hash_append(0, text)
+}
+
+/// [`java_hash`] of a text that begins with something of hash `hash` and goes on with `more`.
+pub fn java_hash_append(hash: i32, more: &str) -> i32 {
+    /// Powers of 31, falling: several units are added at once, for one by one each waits for the last.
+    const POWERS: [i32; 8] = {
+        let mut powers = [1_i32; 8];
+        let mut at = 7;
+        while at > 0 {
+            powers[at - 1] = powers[at].wrapping_mul(31);
+            at -= 1;
+        }
+        powers
+    };
     let step = |hash: i32, unit: u16| hash.wrapping_mul(31).wrapping_add(i32::from(unit));
-    if text.is_ascii() {
-        text.bytes()
-            .fold(0, |hash, byte| step(hash, u16::from(byte)))
-    } else {
-        text.encode_utf16().fold(0, step)
+    if !more.is_ascii() {
+        return more.encode_utf16().fold(hash, step);
     }
+    let (chunks, rest) = more.as_bytes().as_chunks::<8>();
+    let hash = chunks.iter().fold(hash, |hash, chunk| {
+        let parts = chunk.iter().zip(POWERS);
+        let sum = parts.fold(0_i32, |sum, (byte, power)| {
+            sum.wrapping_add(i32::from(*byte).wrapping_mul(power))
+        });
+        hash.wrapping_mul(POWERS[0].wrapping_mul(31))
+            .wrapping_add(sum)
+    });
+    rest.iter()
+        .fold(hash, |hash, byte| step(hash, u16::from(*byte)))
 }
 
 /// What a consume queue keeps of the tags: the hash of the whole text, 0 without any.
@@ -32,6 +55,19 @@ pub fn tags_code(tags: &str) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn hash_can_be_continued(start in "[a-zß]{0,20}", more in "[a-z🚀]{0,40}") {
+            let whole = format!("{start}{more}");
+            let plain = whole.encode_utf16().fold(0_i32, |hash, unit| {
+                hash.wrapping_mul(31).wrapping_add(i32::from(unit))
+            });
+            prop_assert_eq!(java_hash(&whole), plain);
+            prop_assert_eq!(java_hash_append(java_hash(&start), &more), plain);
+        }
+    }
 
     #[test]
     fn hash_is_javas() {

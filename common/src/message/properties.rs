@@ -103,24 +103,54 @@ pub fn get<'a>(properties: &'a str, name: &str) -> Option<&'a str> {
 
 /// As [`get`], on bytes of which nobody knows yet that they are text.
 pub fn get_bytes<'a>(properties: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    if name.is_empty() {
-        return None;
-    }
-    let mut found = None;
+    get_each_bytes(properties, [name])[0]
+}
+
+/// [`get`] for several names at once, for the price of one.
+pub fn get_each<'a, const N: usize>(properties: &'a str, names: [&str; N]) -> [Option<&'a str>; N] {
+    get_each_bytes(properties.as_bytes(), names.map(str::as_bytes))
+        .map(|value| value.and_then(|value| std::str::from_utf8(value).ok()))
+}
+
+fn get_each_bytes<'a, const N: usize>(
+    properties: &'a [u8],
+    names: [&[u8]; N],
+) -> [Option<&'a [u8]>; N] {
+    let mut found = [None; N];
     let mut rest = properties;
     while !rest.is_empty() {
-        let end = rest
-            .iter()
-            .position(|byte| *byte == VALUE_END)
-            .unwrap_or(rest.len());
-        let part = &rest[..end];
-        // A part is the name, 0x01 and at least one byte of value.
-        if part.len() > name.len() + 1 && part[name.len()] == NAME_END && part.starts_with(name) {
-            found = Some(&part[name.len() + 1..]);
+        let (part, behind) = rest.split_at(value_end(rest));
+        for (name, found) in names.iter().zip(&mut found) {
+            // A part is the name, 0x01 and at least one byte of value.
+            if part.len() > name.len() + 1
+                && part[name.len()] == NAME_END
+                && part.starts_with(name)
+                && !name.is_empty()
+            {
+                *found = Some(&part[name.len() + 1..]);
+            }
         }
-        rest = rest.get(end + 1..).unwrap_or_default();
+        rest = behind.get(1..).unwrap_or_default();
     }
     found
+}
+
+/// Position of the first 0x02, or the length of `bytes`. Every message comes by here, and values are long: eight bytes
+/// are looked at at a time.
+fn value_end(bytes: &[u8]) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (at, word) in words.iter().enumerate() {
+        let differs = u64::from_le_bytes(*word) ^ (ONES * u64::from(VALUE_END));
+        // The lowest high bit that is set marks the first zero byte; those above it may be wrong.
+        let equal = differs.wrapping_sub(ONES) & !differs & HIGH_BITS;
+        if equal != 0 {
+            return at * 8 + (equal.trailing_zeros() / 8) as usize;
+        }
+    }
+    let in_rest = rest.iter().position(|byte| *byte == VALUE_END);
+    words.len() * 8 + in_rest.unwrap_or(rest.len())
 }
 
 /// Appends one entry. An empty value is left out, for no reader would see it.
@@ -223,9 +253,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn get_agrees_with_iter(text in "[ab\u{1}\u{2}]{0,24}", name in "[ab]{1,2}") {
-            let expected = iter(&text).filter(|(n, _)| *n == name).last().map(|(_, v)| v);
-            prop_assert_eq!(get(&text, &name), expected);
+        fn get_agrees_with_iter(text in "[ab\u{1}\u{2}]{0,40}", name in "[ab]{1,2}") {
+            let expected = |name: &str| iter(&text).filter(|(n, _)| *n == name).last().map(|(_, v)| v);
+            prop_assert_eq!(get(&text, &name), expected(&name));
+            prop_assert_eq!(get_each(&text, ["a", &name]), [expected("a"), expected(&name)]);
         }
 
         #[test]
