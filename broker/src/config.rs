@@ -171,6 +171,14 @@ config! {
         pub enabled_append_prop_crc: bool = "enabledAppendPropCRC", false;
         /// Whether recovery with `checkCRCOnRecover` checks that checksum in place of the one over the body; a record without it ends the CommitLog.
         pub force_verify_prop_crc: bool = "forceVerifyPropCRC", false;
+        /// Whether messages can be queried by their keys.
+        pub message_index_enable: bool = "messageIndexEnable", true;
+        /// Whether keys are written to index files; messages can be queried only if this is on, too.
+        pub index_file_write_enable: bool = "indexFileWriteEnable", true;
+        /// Hash slots of one index file, 4 bytes each. With another number the index is made again at the start.
+        pub max_hash_slot_num: u32 = "maxHashSlotNum", 5_000_000, in 1..=500_000_000;
+        /// Entries of one index file, 20 bytes each. With another number the index is made again at the start.
+        pub max_index_num: u32 = "maxIndexNum", 20_000_000, in 2..=107_000_000;
         /// Whether the checksums of messages are checked during recovery.
         pub check_crc_on_recover: bool = "checkCRCOnRecover", true;
 
@@ -201,6 +209,8 @@ config! {
 
 /// Bytes a stored message can have besides its body: fixed fields, addresses, topic and properties.
 const RECORD_OVERHEAD_BYTES: u64 = 64 * 1024;
+
+const MAX_INDEX_BYTES: u64 = 0x7FFF_FFFF;
 
 impl BrokerConfig {
     /// Name servers to register with, each `host:port`.
@@ -242,6 +252,9 @@ impl BrokerConfig {
             },
             flush_interval: Duration::from_millis(self.flush_interval_commit_log),
             index_interval: Duration::from_millis(self.flush_interval_consume_queue),
+            index_keys: self.message_index_enable && self.index_file_write_enable,
+            index_slots: self.max_hash_slot_num,
+            index_entries: self.max_index_num,
             hot_bytes: machine::memory_bytes() / 100
                 * u64::from(self.access_message_in_memory_max_ratio),
             read_bytes: (
@@ -356,6 +369,13 @@ impl BrokerConfig {
             return broken(format!(
                 "deleteWhen={}: expected hours from 0 to 23, separated by ; as in 04;16",
                 self.delete_when
+            ));
+        }
+        let index = 40 + 4 * u64::from(self.max_hash_slot_num) + 20 * u64::from(self.max_index_num);
+        if index > MAX_INDEX_BYTES {
+            return broken(format!(
+                "maxHashSlotNum={} and maxIndexNum={} make index files of {index} bytes; {MAX_INDEX_BYTES} is the most a Java broker can open",
+                self.max_hash_slot_num, self.max_index_num
             ));
         }
         if let Some(path) = &self.store_path_commit_log

@@ -385,19 +385,15 @@ pub(super) const IGNORED: &[Ignored] = &[
     },
     Ignored {
         reason: "messages cannot be queried by key yet",
-        keys: &[
-            "defaultQueryMaxNum",
-            "indexFileReadEnable",
-            "indexFileWriteEnable",
-            "indexRocksDBEnable",
-            "maxHashSlotNum",
-            "maxIndexNum",
-            "maxMsgsNumBatch",
-            "maxRocksDBIndexQueryDays",
-            "messageIndexEnable",
-            "messageIndexSafe",
-            "putMsgIndexHightWater",
-        ],
+        keys: &["defaultQueryMaxNum", "maxMsgsNumBatch"],
+    },
+    Ignored {
+        reason: "keys are kept in index files",
+        keys: &["indexRocksDBEnable", "maxRocksDBIndexQueryDays"],
+    },
+    Ignored {
+        reason: "the key index is always complete: what a crash takes is read from the log, and so is what writing it too slowly leaves out",
+        keys: &["messageIndexSafe", "putMsgIndexHightWater"],
     },
     Ignored {
         reason: "topics are not compacted yet",
@@ -711,6 +707,11 @@ pub(super) const REFUSED: &[Refused] = &[
         key: "useSingleRocksDBForAllConfigs",
         when: Unsafe::True,
         reason: "topics, groups and offsets are kept in JSON files; those of an existing store in RocksDB would not be found",
+    },
+    Refused {
+        key: "indexFileReadEnable",
+        when: Unsafe::Not("true"),
+        reason: "messages are queried in index files; keys of an existing store in RocksDB would not be found",
     },
     Refused {
         key: "combineCQPreferCQType",

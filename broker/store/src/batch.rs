@@ -3,23 +3,26 @@
 use std::sync::Arc;
 
 use common::ids::{PhysicalOffset, QueueOffset};
-use common::message::properties;
 use common::message::property_crc;
 use common::message::record::{self, Encoded, RecordParts};
 use common::message::{sys_flag, tags_code};
 
 use crate::consume_queue::Queue;
 use crate::error::StoreError;
+use crate::index::keys::{Keys, is_indexed};
 use crate::schedule::DelayLevel;
 
 /// Memory an idle batch may keep.
 const KEPT_BYTES: usize = 256 * 1024;
+const KEPT_HASHES: usize = 8 * 1024;
 
 /// Encoded records of one turn, reused turn after turn.
 #[derive(Debug, Default)]
 pub struct RecordBatch {
     pub(crate) bytes: Vec<u8>,
     pub(crate) entries: Vec<Entry>,
+    /// Hashes of all keys, record by record.
+    hashes: Vec<i32>,
     groups: u32,
     group: Option<u32>,
     /// Whether records end in a checksum over all of them.
@@ -35,6 +38,8 @@ pub(crate) struct Entry {
     pub(crate) tags_code: i64,
     /// Of a message that waits.
     pub(crate) delay_level: Option<DelayLevel>,
+    /// Where the hashes of its keys begin.
+    hashes_from: usize,
     /// Whether consumers will see it.
     pub(crate) queued: bool,
     /// Records of one group go into the same segment.
@@ -98,16 +103,29 @@ impl RecordBatch {
         if self.bytes.capacity() > KEPT_BYTES {
             self.bytes = Vec::new();
         }
+        if self.hashes.capacity() > KEPT_HASHES {
+            self.hashes = Vec::new();
+        }
     }
 
     /// Forgets the records from the `len`th on.
     pub fn truncate(&mut self, len: usize) {
-        let start = self
-            .entries
-            .get(len)
-            .map_or(self.bytes.len(), |entry| entry.start);
-        self.bytes.truncate(start);
+        if let Some(first) = self.entries.get(len) {
+            self.bytes.truncate(first.start);
+            self.hashes.truncate(first.hashes_from);
+        }
         self.entries.truncate(len);
+    }
+
+    /// The records with the hashes of their keys.
+    pub(crate) fn records(&self) -> impl Iterator<Item = (&Entry, &[i32])> {
+        let ends = self.entries.iter().skip(1).map(|next| next.hashes_from);
+        let ends = ends.chain([self.hashes.len()]);
+        let of = |(entry, end): (_, usize)| {
+            let entry: &Entry = entry;
+            (entry, &self.hashes[entry.hashes_from..end])
+        };
+        self.entries.iter().zip(ends).map(of)
     }
 
     /// From here on, up to [`Self::end_group`], all records go into the same file of the log, as
@@ -142,12 +160,18 @@ impl RecordBatch {
         } else {
             record::encode(parts, &mut self.bytes)?
         };
+        let keys = Keys::of(parts.properties);
+        let hashes_from = self.hashes.len();
+        if is_indexed(encoded.sys_flag) {
+            self.hashes.extend(keys.hashes(queue.topic_hash()));
+        }
         self.entries.push(Entry {
             queue: Arc::clone(queue),
             start,
             encoded,
-            tags_code: properties::get(parts.properties, properties::TAGS).map_or(0, tags_code),
+            tags_code: keys.tags.map_or(0, tags_code),
             delay_level: DelayLevel::of(parts.topic.as_bytes(), parts.properties.as_bytes()),
+            hashes_from,
             queued: sys_flag::is_queued(encoded.sys_flag),
             group: self.group,
         });

@@ -1,8 +1,9 @@
 //! The `checkpoint` file: from where on recovery has to look at the log.
 //!
 //! The reference's fields come first. Behind them, where the reference writes nothing, stands our
-//! own mark: up to where all `ConsumeQueue`s are complete and on disk. It counts only while the
-//! reference's fields are as we left them, for another broker may have run since.
+//! own mark: up to where all `ConsumeQueue`s are complete and on disk, and how far the key index
+//! is. It counts only while the reference's fields are as we left them, for another broker may have
+//! run since.
 
 use std::io;
 use std::path::Path;
@@ -10,16 +11,26 @@ use std::sync::Arc;
 
 use crate::error::StoreError;
 use crate::files::{Files, StoreFile};
+use crate::index::{HEADER_BYTES, Header, IndexMark, Resume};
 
 const FILE_BYTES: u64 = 4096;
 const PHYSIC_TIMESTAMP_AT: usize = 0;
 const LOGICS_TIMESTAMP_AT: usize = 8;
+const INDEX_TIMESTAMP_AT: usize = 16;
 const LOGICS_PHYSICAL_OFFSET_AT: usize = 40;
 const FIELDS_BYTES: usize = 48;
 const MARK_AT: usize = 64;
-const MARK_MAGIC: [u8; 8] = *b"ARUGULA1";
+const MARK_MAGIC: [u8; 8] = *b"ARUGULA2";
 const MARK_OFFSET_AT: usize = MARK_AT + 8;
-const MARK_FIELDS_AT: usize = MARK_OFFSET_AT + 8;
+/// Where the index resumes: position, or -1 when it is not kept, and keys of the record there.
+const INDEX_OFFSET_AT: usize = MARK_OFFSET_AT + 8;
+const INDEX_SKIP_AT: usize = INDEX_OFFSET_AT + 8;
+/// Name of the newest index file, -1 without any, the number of files, and its header.
+const INDEX_NAME_AT: usize = INDEX_SKIP_AT + 8;
+const INDEX_FILES_AT: usize = INDEX_NAME_AT + 8;
+const INDEX_HEADER_AT: usize = INDEX_FILES_AT + 8;
+const MARK_FIELDS_AT: usize = INDEX_HEADER_AT + HEADER_BYTES;
+const NONE: [u8; 8] = (-1_i64).to_be_bytes();
 const MARK_CRC_AT: usize = MARK_FIELDS_AT + FIELDS_BYTES;
 const WRITTEN_BYTES: usize = MARK_CRC_AT + 4;
 // One sector: it is written as a whole or not at all.
@@ -32,10 +43,15 @@ pub struct Checkpoint {
     pub physic_timestamp: i64,
     /// Store time of the newest record whose unit, and all before it, are on disk.
     pub logics_timestamp: i64,
+    /// Store time of the newest entry in index files that are full and on disk, as it was read;
+    /// what is written stands in `index`.
+    pub index_timestamp: i64,
     /// Position of the start of that record; 0: not known.
     pub logics_physical_offset: u64,
     /// All units of records below this position are on disk, if only Arugula wrote the file.
     pub indexed: Option<u64>,
+    /// How far the key index is on disk, likewise; `None` also when it is not kept.
+    pub(crate) index: Option<IndexMark>,
 }
 
 /// The open file.
@@ -91,12 +107,30 @@ impl Checkpoint {
         let ours = bytes[MARK_AT..MARK_OFFSET_AT] == MARK_MAGIC
             && bytes[MARK_FIELDS_AT..MARK_CRC_AT] == bytes[..FIELDS_BYTES]
             && bytes[MARK_CRC_AT..] == crc;
-        let indexed = u64::try_from(i64_at(MARK_OFFSET_AT)).ok();
+        let ours = ours.then_some(());
+        let u64_at = |at| u64::try_from(i64_at(at)).ok();
+        let index_timestamp = i64_at(INDEX_TIMESTAMP_AT);
+        let newest = u64_at(INDEX_NAME_AT).zip(bytes[INDEX_HEADER_AT..].first_chunk());
+        let index = u64_at(INDEX_OFFSET_AT).map(|offset| IndexMark {
+            resume: Resume {
+                offset,
+                skip: u64_at(INDEX_SKIP_AT)
+                    .and_then(|skip| u32::try_from(skip).ok())
+                    .unwrap_or(0),
+            },
+            newest: newest.map(|(name, header)| (name, Header::decode(header))),
+            files: u64_at(INDEX_FILES_AT)
+                .and_then(|files| usize::try_from(files).ok())
+                .unwrap_or(0),
+            full_timestamp: index_timestamp,
+        });
         Self {
             physic_timestamp: i64_at(PHYSIC_TIMESTAMP_AT),
             logics_timestamp: i64_at(LOGICS_TIMESTAMP_AT),
+            index_timestamp,
             logics_physical_offset: u64::try_from(i64_at(LOGICS_PHYSICAL_OFFSET_AT)).unwrap_or(0),
-            indexed: if ours { indexed } else { None },
+            indexed: ours.and_then(|()| u64_at(MARK_OFFSET_AT)),
+            index: ours.and(index),
         }
     }
 
@@ -109,6 +143,9 @@ impl Checkpoint {
             LOGICS_PHYSICAL_OFFSET_AT,
             self.logics_physical_offset.to_be_bytes(),
         );
+        if let Some(index) = &self.index {
+            put(INDEX_TIMESTAMP_AT, index.full_timestamp.to_be_bytes());
+        }
         match self.indexed {
             Some(indexed) => {
                 put(MARK_AT, MARK_MAGIC);
@@ -116,6 +153,28 @@ impl Checkpoint {
             }
             None => put(MARK_AT, [0; 8]),
         }
+        let resume = self.index.map(|index| index.resume);
+        put(
+            INDEX_OFFSET_AT,
+            resume.map_or(NONE, |resume| resume.offset.to_be_bytes()),
+        );
+        put(
+            INDEX_SKIP_AT,
+            u64::from(resume.map_or(0, |resume| resume.skip)).to_be_bytes(),
+        );
+        let newest = self.index.and_then(|index| index.newest);
+        put(
+            INDEX_NAME_AT,
+            newest.map_or(NONE, |(name, _)| name.to_be_bytes()),
+        );
+        put(
+            INDEX_FILES_AT,
+            self.index
+                .map_or(0, |index| index.files as u64)
+                .to_be_bytes(),
+        );
+        let header = newest.map_or([0; HEADER_BYTES], |(_, header)| header.encode());
+        bytes[INDEX_HEADER_AT..MARK_FIELDS_AT].copy_from_slice(&header);
         let fields: [u8; FIELDS_BYTES] = std::array::from_fn(|at| bytes[at]);
         bytes[MARK_FIELDS_AT..MARK_CRC_AT].copy_from_slice(&fields);
         let crc = crc32fast::hash(&bytes[MARK_AT..MARK_CRC_AT]);
@@ -132,7 +191,27 @@ mod tests {
         physic_timestamp: 0x11,
         logics_timestamp: 0x22,
         logics_physical_offset: 0x33,
+        index_timestamp: 0x55,
         indexed: Some(0x44),
+        index: Some(IndexMark {
+            resume: Resume {
+                offset: 0x66,
+                skip: 2,
+            },
+            newest: Some((
+                20_261_121_151_028_123,
+                Header {
+                    begin_timestamp: 1,
+                    end_timestamp: 2,
+                    begin_offset: 3,
+                    end_offset: 4,
+                    used_slots: 5,
+                    next: 6,
+                },
+            )),
+            files: 3,
+            full_timestamp: 0x55,
+        }),
     };
 
     fn written() -> Arc<SimFiles> {
@@ -155,7 +234,8 @@ mod tests {
             bytes[..16],
             [0, 0, 0, 0, 0, 0, 0, 0x11, 0, 0, 0, 0, 0, 0, 0, 0x22]
         );
-        assert_eq!(bytes[16..40], [0; 24]);
+        assert_eq!(bytes[16..24], [0, 0, 0, 0, 0, 0, 0, 0x55]);
+        assert_eq!(bytes[24..40], [0; 16]);
         assert_eq!(bytes[40..48], [0, 0, 0, 0, 0, 0, 0, 0x33]);
     }
 
@@ -171,6 +251,7 @@ mod tests {
         let expected = Checkpoint {
             physic_timestamp: 0x12,
             indexed: None,
+            index: None,
             ..WRITTEN
         };
         assert_eq!(read(&files), expected);
@@ -180,7 +261,20 @@ mod tests {
     fn damaged_mark_does_not_count() {
         let files = written();
         files.overwrite("/c", MARK_OFFSET_AT + 7, &[0x45]);
-        assert_eq!(read(&files).indexed, None);
+        let read = read(&files);
+        assert_eq!((read.indexed, read.index), (None, None));
+    }
+
+    #[test]
+    fn index_that_is_not_kept_is_nothing() {
+        let files = written();
+        let (file, _) = CheckpointFile::open(&*files, Path::new("/c")).unwrap();
+        let checkpoint = Checkpoint {
+            index: None,
+            ..WRITTEN
+        };
+        file.write(&checkpoint).unwrap();
+        assert_eq!(read(&files), checkpoint);
     }
 
     #[test]

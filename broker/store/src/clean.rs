@@ -197,7 +197,11 @@ impl Clean {
     /// Queues begin where the log begins.
     fn follow(&self, work: &mut Work) -> Result<(), StoreError> {
         let CleanParts {
-            log, queues, files, ..
+            log,
+            queues,
+            index,
+            files,
+            ..
         } = &self.parts;
         let start = log.segments.min_offset();
         if start != work.followed {
@@ -209,7 +213,7 @@ impl Clean {
             return Ok(());
         }
         work.outdated = false;
-        let mut failed = None;
+        let mut failed = index.delete_index_before(start).err();
         for queue in queues.all().iter().filter(|queue| queue.is_outdated()) {
             match queue.delete_outdated(&**files) {
                 Ok(0) => {}

@@ -51,6 +51,12 @@ pub struct StoreConfig {
     pub flush_interval: Duration,
     /// Time between two writes of ConsumeQueues and checkpoint.
     pub index_interval: Duration,
+    /// Whether messages are found by their keys.
+    pub index_keys: bool,
+    /// Slots of an index file. An index of another shape is made again.
+    pub index_slots: u32,
+    /// Entries of an index file, the unused first one included.
+    pub index_entries: u32,
     /// Messages stored within so many bytes before the end count as being in memory.
     pub hot_bytes: u64,
     /// Most bytes one read returns of messages in memory, and of others.
@@ -150,6 +156,9 @@ impl StoreConfig {
             flush_mode: FlushMode::Async,
             flush_interval: Duration::from_millis(500),
             index_interval: Duration::from_secs(1),
+            index_keys: true,
+            index_slots: 5_000_000,
+            index_entries: 20_000_000,
             hot_bytes: 8 << 30,
             read_bytes: (256 << 10, 64 << 10),
             read_messages: (32, 8),
@@ -166,11 +175,21 @@ impl StoreConfig {
     pub(crate) fn check(&self) -> Result<(), StoreError> {
         /// Positions within a segment are 31-bit numbers on disk.
         const SEGMENT_BYTES: std::ops::RangeInclusive<u64> = 256..=0x7FFF_FFFF;
+        /// A broker of the reference maps an index file as a whole.
+        const INDEX_BYTES: u64 = 0x7FFF_FFFF;
         let refuse = |problem: String| Err(StoreError::Config { problem });
         if !SEGMENT_BYTES.contains(&self.segment_bytes) {
             let bytes = self.segment_bytes;
             return refuse(format!(
                 "CommitLog files of {bytes} bytes; 256 to 2147483647 work"
+            ));
+        }
+        let (slots, entries) = (self.index_slots, self.index_entries);
+        let bytes = 40 + 4 * u64::from(slots) + 20 * u64::from(entries);
+        if slots == 0 || entries < 2 || bytes > INDEX_BYTES {
+            return refuse(format!(
+                "index files of {slots} slots and {entries} entries; at least 1 and 2, together \
+                 no more than {INDEX_BYTES} bytes, work"
             ));
         }
         let file_bytes = self.consume_queue_file_bytes;

@@ -15,6 +15,7 @@ use crate::commit_log::CommitLog;
 use crate::config::{FlushMode, StoreConfig};
 use crate::consume_queue::QueueTable;
 use crate::error::StoreError;
+use crate::index::IndexMark;
 use crate::reput::{Mark, Reput};
 
 /// Time between two syncs of the indexes. What is dispatched in between is dispatched again after
@@ -187,22 +188,26 @@ pub(crate) struct IndexFlush {
     interval: Duration,
     progress: Mutex<Progress>,
     stop: Mutex<bool>,
-    wake: Condvar,
+    wake: Arc<Condvar>,
 }
 
 /// Where an [`IndexFlush`] begins.
 pub(crate) struct IndexStart {
     pub(crate) checkpoint: CheckpointFile,
     /// What the checkpoint says, if it can be trusted.
-    pub(crate) written: Option<Mark>,
+    pub(crate) written: Option<Written>,
     pub(crate) clock: Arc<dyn Clock>,
 }
+
+/// How far `ConsumeQueue`s and key index are on disk.
+pub(crate) type Written = (Mark, Option<IndexMark>);
 
 struct Progress {
     checkpoint: CheckpointFile,
     /// What it says.
-    written: Option<Mark>,
+    written: Option<Written>,
     synced_at: Duration,
+    written_at: Duration,
 }
 
 impl IndexFlush {
@@ -217,7 +222,8 @@ impl IndexFlush {
             clock,
         }: IndexStart,
     ) -> Self {
-        let synced_at = clock.monotonic();
+        let now = clock.monotonic();
+        let wake = reput.index.as_ref().map(|index| index.wake());
         Self {
             queues,
             reput,
@@ -228,14 +234,15 @@ impl IndexFlush {
             progress: Mutex::new(Progress {
                 checkpoint,
                 written,
-                synced_at,
+                synced_at: now,
+                written_at: now,
             }),
             stop: Mutex::new(false),
-            wake: Condvar::new(),
+            wake: wake.unwrap_or_default(),
         }
     }
 
-    /// The index thread.
+    /// The index thread: once per interval, and when many keys wait.
     pub(crate) fn run(&self) {
         let mut stop = self.stop.lock();
         while !*stop {
@@ -249,11 +256,21 @@ impl IndexFlush {
 
     fn tick(&self) -> Result<(), StoreError> {
         self.reput.follow(|| self.flush.visible_limit(), None);
-        let mut progress = self.progress.lock();
-        if self.clock.monotonic() < progress.synced_at + INDEX_SYNC_INTERVAL {
-            return self.queues.write_out();
+        if let Some(index) = &self.reput.index {
+            index.apply(|| (self.reput.dispatched(), ()));
+            index.catch_up(&self.reput);
+            self.reput.follow(|| self.flush.visible_limit(), None);
         }
-        self.sync(&mut progress)
+        let mut progress = self.progress.lock();
+        let now = self.clock.monotonic();
+        if now >= progress.synced_at + INDEX_SYNC_INTERVAL {
+            return self.sync(&mut progress);
+        }
+        if now >= progress.written_at + self.interval {
+            progress.written_at = now;
+            self.queues.write_out()?;
+        }
+        Ok(())
     }
 
     /// Brings all units there are to the disk, and says so in the checkpoint.
@@ -273,12 +290,36 @@ impl IndexFlush {
     /// is not dispatched yet.
     pub(crate) fn cover(&self, end: u64) -> Result<bool, StoreError> {
         let mut progress = self.progress.lock();
-        let covers =
-            |progress: &Progress| progress.written.is_some_and(|mark| mark.dispatched >= end);
+        let covers = |progress: &Progress| {
+            progress
+                .written
+                .is_some_and(|(mark, _)| mark.dispatched >= end)
+        };
         if !covers(&progress) {
             self.sync(&mut progress)?;
         }
         Ok(covers(&progress))
+    }
+
+    /// Deletes the index files, never the newest, all of whose records lie below `min_physical`,
+    /// where the log begins. Returns how many. What an error leaves is tried again after a restart.
+    pub(crate) fn delete_index_before(&self, min_physical: u64) -> Result<usize, StoreError> {
+        let Some(index) = &self.reput.index else {
+            return Ok(0);
+        };
+        let outdated = index.forget_before(min_physical);
+        if outdated.is_empty() {
+            return Ok(0);
+        }
+        self.sync_now()?;
+        // Oldest first: what a crash leaves has no hole.
+        for path in &outdated {
+            self.queues
+                .files
+                .delete(path)
+                .map_err(StoreError::io("delete", path))?;
+        }
+        Ok(outdated.len())
     }
 
     /// Deletes the files of a topic's queues, which the table has forgotten.
@@ -290,9 +331,20 @@ impl IndexFlush {
 
     fn sync(&self, progress: &mut Progress) -> Result<(), StoreError> {
         progress.synced_at = self.clock.monotonic();
-        let mark = self.reput.mark();
+        progress.written_at = progress.synced_at;
+        let marked = || {
+            let mark = self.reput.mark();
+            (mark.dispatched, mark)
+        };
+        let (mark, index) = match &self.reput.index {
+            Some(index) => {
+                let (mark, index) = index.apply(marked);
+                (mark, Some(index))
+            }
+            None => (marked().1, None),
+        };
         self.queues.write_out()?;
-        if progress.written == Some(mark) {
+        if progress.written == Some((mark, index)) {
             return Ok(());
         }
         // A unit on disk whose record is not would make recovery look for it in vain.
@@ -306,13 +358,15 @@ impl IndexFlush {
             logics_timestamp: mark.last_timestamp,
             logics_physical_offset: mark.last_start,
             indexed: Some(mark.dispatched),
+            index,
+            ..Checkpoint::default()
         };
         let path = self.root.join("checkpoint");
         progress
             .checkpoint
             .write(&checkpoint)
             .map_err(StoreError::io("write", &path))?;
-        progress.written = Some(mark);
+        progress.written = Some((mark, index));
         Ok(())
     }
 

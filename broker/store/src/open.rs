@@ -20,6 +20,7 @@ use crate::consume_queue::QueueTable;
 use crate::error::StoreError;
 use crate::files::Files;
 use crate::flush::{Flush, IndexFlush, IndexStart};
+use crate::index::{Found as FoundIndex, IndexTable};
 use crate::read::StoreReader;
 use crate::reput::{Arrivals, Mark, Reput};
 use crate::write::StoreWriter;
@@ -66,15 +67,26 @@ pub(crate) fn open_stepped(
         mark,
         ours,
         cut,
+        trusted,
     } = recovered;
+    let found = FoundIndex {
+        mark: checkpoint.index.filter(|_| trusted),
+        clean,
+        full_timestamp: checkpoint.index_timestamp,
+        log: segments.min_offset()..end,
+    };
+    let index = IndexTable::open(&config, &files, &clock, &found)?;
     config.progress.begin("filling the ConsumeQueues");
     let log = Arc::new(CommitLog::new(
         Arc::clone(&segments),
         end,
         Arc::clone(&clock),
     ));
-    let reput = Reput::new(Arc::clone(&log), Arc::clone(&queues), arrivals, mark);
+    let reput = Reput::new(Arc::clone(&log), Arc::clone(&queues), index, arrivals, mark);
     reput.follow(|| end, None);
+    if let Some(index) = &reput.index {
+        index.catch_up(&reput);
+    }
     queues.all().iter().for_each(|queue| queue.settle());
     let reput = Arc::new(reput);
     let flush = Arc::new(Flush::new(
@@ -91,7 +103,7 @@ pub(crate) fn open_stepped(
         Arc::clone(&flush),
         IndexStart {
             checkpoint: checkpoint_file,
-            written: ours.then_some(mark),
+            written: ours.then_some((mark, checkpoint.index)),
             clock: Arc::clone(&clock),
         },
     ));
@@ -189,6 +201,8 @@ struct Recovered {
     /// The checkpoint says the same.
     ours: bool,
     cut: Option<Cut>,
+    /// What the checkpoint says of our own can be relied on.
+    trusted: bool,
 }
 
 /// What was found when the store was opened.
@@ -319,6 +333,7 @@ fn recover(
         // What was wiped must be synced, even if nothing is dispatched.
         ours: ours.is_some() && clean,
         cut,
+        trusted: ours.is_some(),
     })
 }
 

@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering, fence};
 
-use common::message::properties;
 use common::message::record::RecordView;
 use common::message::{sys_flag, tags_code};
 use parking_lot::Mutex;
@@ -16,6 +15,8 @@ use crate::commit_log::CommitLog;
 use crate::commit_log::recover::{Step, step};
 use crate::consume_queue::unit::Unit;
 use crate::consume_queue::{Queue, QueueTable};
+use crate::index::IndexTable;
+use crate::index::keys::{Keys, TopicHash, is_indexed};
 use crate::schedule::DelayLevel;
 
 /// Told about messages in watched queues, by the thread that dispatches. Must not block.
@@ -26,8 +27,10 @@ pub trait Arrivals: Send + Sync + 'static {
 
 /// The dispatch position and what it feeds.
 pub(crate) struct Reput {
-    log: Arc<CommitLog>,
+    pub(crate) log: Arc<CommitLog>,
     queues: Arc<QueueTable>,
+    /// `None` when keys are not indexed.
+    pub(crate) index: Option<Arc<IndexTable>>,
     arrivals: Arc<dyn Arrivals>,
     working: Mutex<()>,
     /// Everything below has its unit.
@@ -60,12 +63,14 @@ impl Reput {
     pub(crate) fn new(
         log: Arc<CommitLog>,
         queues: Arc<QueueTable>,
+        index: Option<Arc<IndexTable>>,
         arrivals: Arc<dyn Arrivals>,
         mark: Mark,
     ) -> Self {
         Self {
             log,
             queues,
+            index,
             arrivals,
             working: Mutex::new(()),
             dispatched: AtomicU64::new(mark.dispatched),
@@ -130,12 +135,28 @@ impl Reput {
         self.follow(limit, None);
     }
 
+    /// Runs `work` while nothing is dispatched. [`Self::follow`] has to be called afterwards.
+    pub(crate) fn hold(&self, work: impl FnOnce()) {
+        let _working = self.working.lock();
+        work();
+    }
+
     fn take_fresh(
         &self,
         Fresh {
             batch, appended, ..
         }: Fresh<'_>,
     ) {
+        if let Some(index) = &self.index {
+            let mut intake = index.intake();
+            for ((_, hashes), stored) in batch.records().zip(appended) {
+                intake.push(
+                    stored.physical_offset.0,
+                    stored.store_timestamp,
+                    hashes.iter().copied(),
+                );
+            }
+        }
         for (entry, stored) in batch.entries.iter().zip(appended) {
             if entry.queued {
                 let unit = Unit {
@@ -206,6 +227,14 @@ impl Reput {
     }
 
     fn dispatch(&self, at: u64, record: &RecordView<'_>) {
+        let properties = record.properties_text();
+        let (topic, keys) = (record.topic_text(), Keys::of(&properties));
+        if let Some(index) = &self.index
+            && is_indexed(record.sys_flag)
+        {
+            let (hashes, mut intake) = (keys.hashes(TopicHash::of(&topic)), index.intake());
+            intake.push(at, record.store_timestamp, hashes);
+        }
         if !sys_flag::is_queued(record.sys_flag) {
             return;
         }
@@ -219,16 +248,15 @@ impl Reput {
             );
             return;
         };
-        let tags = properties::get_bytes(record.properties, properties::TAGS.as_bytes());
         let unit = Unit {
             physical_offset: at,
             bytes: record.total_size,
             tags_code: match DelayLevel::of(record.topic, record.properties) {
                 Some(level) => self.queues.delays.due(level, record.store_timestamp),
-                None => tags.map_or(0, |tags| tags_code(&String::from_utf8_lossy(tags))),
+                None => keys.tags.map_or(0, tags_code),
             },
         };
-        let queue = self.queues.get_or_create(&record.topic_text(), queue_id);
+        let queue = self.queues.get_or_create(&topic, queue_id);
         self.add(&queue, offset, unit, record.store_timestamp);
     }
 

@@ -13,6 +13,7 @@ use super::unit::{UNIT_BYTES, Unit};
 use crate::commit_log::segments::file_name;
 use crate::error::StoreError;
 use crate::files::{Files, StoreFile};
+use crate::index::keys::TopicHash;
 
 mod extended;
 mod oldest;
@@ -31,6 +32,7 @@ const NO_RECORD: u64 = u64::MAX;
 /// A queue of a topic. Held by whoever sends to it or waits for it.
 pub struct Queue {
     topic: Arc<str>,
+    topic_hash: TopicHash,
     id: u32,
     /// Offset of the next message; changes only under the log's append lock.
     next: AtomicU64,
@@ -85,6 +87,7 @@ impl Queue {
         ext: Option<Ext>,
     ) -> Self {
         Self {
+            topic_hash: TopicHash::of(&topic),
             topic,
             id,
             next: AtomicU64::new(0),
@@ -105,6 +108,11 @@ impl Queue {
     /// Its topic.
     pub fn topic(&self) -> &str {
         &self.topic
+    }
+
+    /// Where the hashes of its messages' keys begin.
+    pub(crate) fn topic_hash(&self) -> TopicHash {
+        self.topic_hash
     }
 
     /// Its number in the topic.

@@ -1,6 +1,6 @@
 //! The store as a whole, on files in memory that a test can crash.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use crate::*;
 mod crash;
 mod disk;
 mod ext;
+mod index;
 mod properties;
 mod property_crc;
 mod reading;
@@ -67,6 +68,8 @@ pub(crate) fn config(mode: FlushMode) -> StoreConfig {
         segment_bytes: SEGMENT_BYTES,
         // Five units.
         consume_queue_file_bytes: 100,
+        index_slots: 16,
+        index_entries: 24,
         flush_mode: mode,
         // The threads do nothing unless a test asks.
         flush_interval: Duration::from_hours(1),
