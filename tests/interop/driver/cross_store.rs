@@ -3,12 +3,15 @@
 //! Whatever one of them leaves, in order or killed, the other one serves as it was: every record
 //! byte for byte under the same offset, every consumer offset, every table; and goes on writing.
 
+mod damage;
 mod files;
 mod later;
 mod model;
 mod site;
 mod turn;
 mod wire;
+
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use rand::rngs::StdRng;
@@ -17,6 +20,7 @@ use rand::{Rng, SeedableRng};
 use tests::Language;
 
 use crate::available;
+use damage::{Copy, tear_tables};
 use files::check_units;
 use later::Later;
 use model::Model;
@@ -67,8 +71,19 @@ struct Relay {
 
 impl Relay {
     fn turn(&mut self, maker: Maker, end: End) -> Result<()> {
+        self.turn_with(maker, end, |_| Ok(()))
+    }
+
+    /// `begun` is called with the store once the broker serves what was there before.
+    fn turn_with(
+        &mut self,
+        maker: Maker,
+        end: End,
+        begun: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<()> {
         let mut connection = self.site.start(maker)?;
         self.model.verify(&mut connection, maker, &mut self.rng)?;
+        begun(&self.site.store())?;
         let mut turn = Turn {
             number: self.turns,
             connection: &mut connection,
@@ -97,12 +112,20 @@ impl Relay {
 
     /// The reference delivers what still waits, and we serve all of it.
     fn finish(&mut self) -> Result<()> {
+        self.deliver()?;
+        self.look()
+    }
+
+    fn deliver(&mut self) -> Result<()> {
         let mut connection = self.site.start(Maker::Apache)?;
         self.model
             .verify(&mut connection, Maker::Apache, &mut self.rng)?;
         self.later.finish(&mut connection, &mut self.model)?;
         self.site.end(End::Clean)?;
-        check_units(&self.site.store(), &self.model)?;
+        check_units(&self.site.store(), &self.model)
+    }
+
+    fn look(&mut self) -> Result<()> {
         let mut connection = self.site.start(Maker::Arugula)?;
         self.model
             .verify(&mut connection, Maker::Arugula, &mut self.rng)?;
@@ -164,5 +187,32 @@ fn a_store_goes_to_the_reference_and_back() -> Result<()> {
             relay.turn(Maker::Arugula, arugula)?;
         }
         relay.finish()
+    })
+}
+
+#[test]
+fn what_crashes_leave_of_a_store_is_enough() -> Result<()> {
+    relay(&[], |relay| {
+        let store = relay.site.store();
+        relay.turn(Maker::Apache, End::Clean)?;
+        let early = Copy::of(&store, "early")?;
+        std::fs::remove_dir_all(store.join("consumequeue"))?;
+        tear_tables(&store)?;
+
+        relay.turn(Maker::Arugula, End::Clean)?;
+        tear_tables(&store)?;
+
+        let mut begin = None;
+        relay.turn_with(Maker::Apache, End::Kill, |store| {
+            begin = Some(Copy::of(store, "begin")?);
+            Ok(())
+        })?;
+        // Its queues never came to the disk.
+        begin.context("a copy")?.restore(&store)?;
+
+        relay.turn(Maker::Arugula, End::Kill)?;
+        relay.deliver()?;
+        early.restore(&store)?;
+        relay.look()
     })
 }
