@@ -15,7 +15,9 @@ usage: scripts/bench.sh [options]
   --body-size BYTES    bytes of a body (1024)
   --header FORM        json or rocketmq (json)
   --servers LIST       of ours,stub,reference (all)
-  --tests LIST         of send,consume,e2e,route,idle,startup (all)
+  --tests LIST         of send,consume,e2e,route,idle,startup (all); recovery only when asked for: time to the first
+                       acknowledged send after a kill -9, on a store of --recover GIB
+  --recover GIB        bytes of that store (10)
   --server-cpus LIST   pin the servers, as taskset -c does
   --bench-cpus LIST    pin the load generator
   --out DIR            where results go (target/bench/TIME)
@@ -27,7 +29,7 @@ TEXT
 rounds=3 duration=4 warmup=1 idle=10 jit=10 fill=200000
 flush=ASYNC_FLUSH body=1024 header=json
 servers=ours,stub,reference tests=send,consume,e2e,route,idle,startup
-server_cpus='' bench_cpus='' out=''
+server_cpus='' bench_cpus='' out='' recover=10
 while [ $# -gt 0 ]; do
     case $1 in
         --quick) rounds=1 duration=2 warmup=1 idle=3 jit=5 fill=50000 ;;
@@ -38,6 +40,7 @@ while [ $# -gt 0 ]; do
         --header) header=$2; shift ;;
         --servers) servers=$2; shift ;;
         --tests) tests=$2; shift ;;
+        --recover) recover=$2; shift ;;
         --server-cpus) server_cpus=$2; shift ;;
         --bench-cpus) bench_cpus=$2; shift ;;
         --out) out=$2; shift ;;
@@ -238,6 +241,20 @@ bench() { # SERVER TEST ROUND SUBCOMMAND…
     printf '  %-10s %-12s round %s: %s\n' "$server" "$test" "$round" \
         "$(sed -n 's/.*"messages_per_second":\([0-9.]*\).*/\1 per second/p' <<< "$line")"
 }
+# How near a SYNC_FLUSH slot came to what the disk allows: everything in flight waits for half a sync and a whole one.
+sync_share() { # NAME IN_FLIGHT REPORT
+    local address sync rate
+    address=$(sed -n 's/.*boot success.*http \([0-9.:]*\).*/\1/p' "$out/$1.broker.log" | tail -n 1)
+    exec 3<> "/dev/tcp/${address%:*}/${address##*:}"
+    printf 'GET /api/v1/status HTTP/1.0\r\n\r\n' >&3
+    sync=$(sed -n 's/.*"meanSyncMicros":\([0-9]*\).*/\1/p' <&3)
+    exec 3>&-
+    rate=$(sed -n 's/.*"messages_per_second":\([0-9.]*\).*/\1/p' <<< "$3")
+    awk -v flight="$2" -v sync="$sync" -v rate="$rate" 'BEGIN {
+        limit = flight / (1.5 * sync) * 1e6
+        printf "  %d in flight, a sync takes %d µs: %d per second if nothing else took time, %.0f %% of it reached\n",
+            flight, sync, limit, 100 * rate / limit }' | tee -a "$out/syncs.txt"
+}
 rss_anon_mib() { awk '/^RssAnon:/ { printf "%.1f", $2 / 1024 }' "/proc/$1/status"; }
 
 echo "== servers: $servers, $flush, $body-byte bodies, $rounds rounds of $duration s, results in $out"
@@ -290,6 +307,9 @@ for round in $(seq "$rounds"); do
                 renew "$name"
                 bench "$name" "send $shape" "$round" produce --broker "${broker[$name]}" -c "${shape%x*}" -w "${shape#*x}" \
                     --body-size "$body" --warmup "$warmup" --duration "$duration" --server-pid "${broker_pid[$name]}"
+                if [ "$flush$name" = SYNC_FLUSHours ]; then
+                    sync_share ours $((${shape%x*} * ${shape#*x})) "$(tail -n 1 "$runs")"
+                fi
             done
         done
     fi
@@ -330,6 +350,23 @@ for round in $(seq "$rounds"); do
         done
     fi
 done
+
+if wants "$tests" recovery; then
+    for name in "${list[@]}"; do
+        [ "$name" = stub ] && continue
+        echo "== $name: $recover GiB, then kill -9"
+        renew "$name"
+        "${mqbench[@]}" produce --broker "${broker[$name]}" -c 4 -w 64 --body-size "$body" --warmup 0 \
+            --count $((recover * 1073741824 / (body + 220))) --quiet > /dev/null
+        du -sh --apparent-size "$work/$name/store/commitlog"
+        kill -KILL "${broker_pid[$name]}"
+        wait "${broker_pid[$name]}" 2> /dev/null || true
+        broker_command "$name" "$work/$name.broker.conf"
+        line=$("${mqbench[@]}" startup --broker "${broker[$name]}" -- "${words[@]}" 2>> "$out/recovery.log" | tail -n 1) ||
+            { tail -n 20 "$out/recovery.log" >&2; exit 1; }
+        record "$name" "recovery of $recover GiB" 0 "$line"
+    done
+fi
 
 echo "== medians of $rounds rounds"
 "$bin/mqbench" compare "$runs" --json "$out/results.json" | tee "$out/results.txt"
