@@ -22,6 +22,9 @@ use crate::reput::{Mark, Reput};
 /// a crash; the longer it is, the fewer syncs compete with those of the log.
 const INDEX_SYNC_INTERVAL: Duration = Duration::from_secs(10);
 
+/// Bytes of the log after which the indexes are synced sooner: recovery reads about as much.
+const INDEX_SYNC_BYTES: u64 = 1 << 30;
+
 /// The log's way to the disk.
 pub(crate) struct Flush {
     log: Arc<CommitLog>,
@@ -207,6 +210,8 @@ struct Progress {
     /// What it says.
     written: Option<Written>,
     synced_at: Duration,
+    /// Dispatch position of the last sync.
+    synced_to: u64,
     written_at: Duration,
 }
 
@@ -224,6 +229,7 @@ impl IndexFlush {
     ) -> Self {
         let now = clock.monotonic();
         let wake = reput.index.as_ref().map(|index| index.wake());
+        let synced_to = reput.dispatched();
         Self {
             queues,
             reput,
@@ -235,6 +241,7 @@ impl IndexFlush {
                 checkpoint,
                 written,
                 synced_at: now,
+                synced_to,
                 written_at: now,
             }),
             stop: Mutex::new(false),
@@ -263,7 +270,8 @@ impl IndexFlush {
         }
         let mut progress = self.progress.lock();
         let now = self.clock.monotonic();
-        if now >= progress.synced_at + INDEX_SYNC_INTERVAL {
+        let unsynced = self.reput.dispatched() - progress.synced_to;
+        if now >= progress.synced_at + INDEX_SYNC_INTERVAL || unsynced >= INDEX_SYNC_BYTES {
             return self.sync(&mut progress);
         }
         if now >= progress.written_at + self.interval {
@@ -343,6 +351,7 @@ impl IndexFlush {
             }
             None => (marked().1, None),
         };
+        progress.synced_to = mark.dispatched;
         self.queues.write_out()?;
         if progress.written == Some((mark, index)) {
             return Ok(());
