@@ -62,6 +62,13 @@ pub(crate) fn open_stepped(
     config.progress.begin("checking the CommitLog");
     let recovered = recover(&config, &segments, &queues, checkpoint, clean)?;
 
+    let found = FoundIndex {
+        mark: checkpoint.index.filter(|_| recovered.trusted),
+        clean,
+        full_timestamp: checkpoint.index_timestamp,
+        log: segments.min_offset()..recovered.end,
+    };
+    let index = IndexTable::open(&config, &files, &clock, &found)?;
     let Recovered {
         end,
         mark,
@@ -69,26 +76,12 @@ pub(crate) fn open_stepped(
         cut,
         trusted,
     } = recovered;
-    let found = FoundIndex {
-        mark: checkpoint.index.filter(|_| trusted),
-        clean,
-        full_timestamp: checkpoint.index_timestamp,
-        log: segments.min_offset()..end,
-    };
-    let index = IndexTable::open(&config, &files, &clock, &found)?;
     config.progress.begin("filling the ConsumeQueues");
-    let log = Arc::new(CommitLog::new(
-        Arc::clone(&segments),
-        end,
-        Arc::clone(&clock),
-    ));
+    let log = CommitLog::new(Arc::clone(&segments), end, Arc::clone(&clock));
+    let log = Arc::new(log);
     let reput = Reput::new(Arc::clone(&log), Arc::clone(&queues), index, arrivals, mark);
-    reput.follow(|| end, None);
-    if let Some(index) = &reput.index {
-        index.catch_up(&reput);
-    }
-    queues.all().iter().for_each(|queue| queue.settle());
     let reput = Arc::new(reput);
+    fill(&reput, &queues, end);
     let flush = Arc::new(Flush::new(
         &config,
         Arc::clone(&log),
@@ -157,6 +150,15 @@ pub(crate) fn open_stepped(
             left_in_order: clean,
         },
     ))
+}
+
+/// Dispatches what recovery found in the log and nobody had dispatched.
+fn fill(reput: &Reput, queues: &QueueTable, end: u64) {
+    reput.follow(|| end, None);
+    if let Some(index) = &reput.index {
+        index.catch_up(reput);
+    }
+    queues.all().iter().for_each(|queue| queue.settle());
 }
 
 /// The store belongs to this process as long as what is returned is held.
