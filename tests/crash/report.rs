@@ -24,6 +24,7 @@ pub(crate) struct Stage {
     killed_starts: usize,
     acknowledged: u64,
     seen: u64,
+    deleted: u64,
     read: u64,
     longest_recovery: Duration,
     unpromised: Unpromised,
@@ -41,6 +42,7 @@ impl Stage {
             killed_starts: 0,
             acknowledged: 0,
             seen: 0,
+            deleted: 0,
             read: 0,
             longest_recovery: Duration::ZERO,
             unpromised: Unpromised::default(),
@@ -79,6 +81,7 @@ impl Stage {
         }
         let faults = trial.books.faults();
         self.seen += trial.books.seen();
+        self.deleted += trial.books.deleted();
         let unpromised = trial.books.unpromised();
         self.unpromised.count += unpromised.count;
         self.unpromised.oldest = self.unpromised.oldest.max(unpromised.oldest);
@@ -110,18 +113,19 @@ impl Stage {
     fn row(&self) -> String {
         if self.skipped {
             return format!(
-                "| {} | {} | skipped: not permitted here | | | | | | | | | |",
+                "| {} | {} | skipped: not permitted here | | | | | | | | | | |",
                 self.flush, self.blow
             );
         }
         format!(
-            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} ms |",
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} ms |",
             self.flush,
             self.blow,
             self.blows,
             self.killed_starts,
             self.acknowledged,
             self.seen,
+            self.deleted,
             self.faults.lost,
             self.faults.altered,
             self.faults.reused,
@@ -152,8 +156,8 @@ impl Summary {
 
     fn table(&self) -> String {
         let mut table = String::from(
-            "| Flush | Blow | Blows | Starts killed | Acknowledged | Consumed meanwhile | Lost | Altered | Offsets reused | Other faults | Taken without a promise | Longest start |\n\
-             |---|---|---|---|---|---|---|---|---|---|---|---|\n",
+            "| Flush | Blow | Blows | Starts killed | Acknowledged | Consumed meanwhile | Expired | Lost | Altered | Offsets reused | Other faults | Taken without a promise | Longest start |\n\
+             |---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
         );
         for stage in &self.stages {
             table.push_str(&stage.row());

@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -70,12 +70,16 @@ pub(super) struct Slot {
     pub(super) acknowledged: bool,
     /// When the first word of it came, on the clock of the books.
     pub(super) since_ms: u32,
+    /// Where it lies in the log, once it was read.
+    pub(super) at: i64,
 }
 
 /// What is known of a queue.
 #[derive(Debug, Default)]
 pub(super) struct Page {
     pub(super) slots: Vec<Slot>,
+    /// Where the queue began at the last check.
+    pub(super) least: i64,
     /// Where its consumer reads on.
     pub(super) position: i64,
     /// Where the check after the last restart ended.
@@ -112,6 +116,9 @@ pub struct Books {
     /// A power cut may take what is not older than this.
     window: Duration,
     unpromised: Mutex<Unpromised>,
+    /// What lies below has expired.
+    expired: AtomicI64,
+    deleted: AtomicU64,
     numbers: AtomicU64,
     acknowledged: AtomicU64,
     seen: AtomicU64,
@@ -142,6 +149,8 @@ impl Books {
             clock: SystemClock::new(),
             window: Duration::ZERO,
             unpromised: Mutex::default(),
+            expired: AtomicI64::new(0),
+            deleted: AtomicU64::new(0),
             numbers: AtomicU64::new(1),
             acknowledged: AtomicU64::new(0),
             seen: AtomicU64::new(0),
@@ -159,6 +168,33 @@ impl Books {
     /// What power cuts took within that window.
     pub fn unpromised(&self) -> Unpromised {
         *lock(&self.unpromised)
+    }
+
+    /// How many messages have expired and are gone.
+    pub fn deleted(&self) -> u64 {
+        self.deleted.load(Ordering::Relaxed)
+    }
+
+    /// Whatever lies in the log below `at` has expired.
+    pub(super) fn note_expiry(&self, at: i64) {
+        self.expired.fetch_max(at, Ordering::Relaxed);
+    }
+
+    /// A queue begins at `least` now: what was in front of that has to have expired.
+    pub(super) fn note_deleted(&self, queue: &Queue, page: &mut Page, least: i64) {
+        let expired = self.expired.load(Ordering::Relaxed);
+        for offset in page.least..least {
+            let gone = page.slot(offset).copied().unwrap_or_default();
+            if gone.number == 0 || gone.at >= expired {
+                let text = format!(
+                    "{queue} begins at {least}; message {} at {offset} lies at {} and {expired} has expired",
+                    gone.number, gone.at
+                );
+                self.fault(Fault::Lost, text);
+            }
+            self.deleted.fetch_add(1, Ordering::Relaxed);
+        }
+        page.least = page.least.max(least);
     }
 
     fn now_ms(&self) -> u32 {
@@ -332,6 +368,7 @@ impl Books {
         let Some(slot) = page.slot(offset) else {
             return;
         };
+        slot.at = record.at;
         if slot.number == 0 {
             slot.number = number;
             slot.since_ms = self.now_ms();

@@ -48,19 +48,27 @@ impl Books {
         extent: Extent,
         places: &mut Places,
     ) -> Result<u64> {
-        let from = match extent {
-            Extent::Recent => (page.checked - OVERLAP).max(0),
-            Extent::All => 0,
-        };
         let end = number_of(connection, 30, queue, "offset")?;
-        let least = number_of(connection, 31, queue, "offset")?;
-        if least != 0 {
-            self.fault(Fault::Other, format!("{queue} begins at {least}"));
-        }
         self.note_gone(queue, page, end);
+        let least = number_of(connection, 31, queue, "offset")?;
+        self.note_deleted(queue, page, least);
+        let from = match extent {
+            Extent::Recent => (page.checked - OVERLAP).max(least),
+            Extent::All => least,
+        };
         let mut offset = from;
+        let mut read = 0;
         while offset < end {
             let answer = connection.pull(&queue.topic, queue.id, offset)?;
+            if matches!(answer.code, 20 | 21) {
+                // More was deleted meanwhile.
+                let least = number_of(connection, 31, queue, "offset")?;
+                self.note_deleted(queue, page, least);
+                if least > offset {
+                    offset = least;
+                    continue;
+                }
+            }
             if answer.code != 0 {
                 let text = format!(
                     "{queue} {offset}: code {} {}, though it ends at {end}",
@@ -78,11 +86,12 @@ impl Books {
                 self.compare(queue, page, &record);
                 self.note_place(queue, page, offset, places);
                 offset += 1;
+                read += 1;
             }
         }
         page.checked = end;
         self.check_group(connection, queue, page)?;
-        Ok(u64::try_from(offset - from)?)
+        Ok(read)
     }
 
     /// Everything known at or behind `end` is lost.

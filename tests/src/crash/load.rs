@@ -45,6 +45,8 @@ pub struct Load {
     pub refusals: u64,
     /// How much longer the load goes on, slowly, before that.
     pub linger: Duration,
+    /// Older files of the log expire at the end, and the broker has so long to begin deleting them.
+    pub expiry: Option<Duration>,
     /// For the producers' choices.
     pub seed: u64,
 }

@@ -35,6 +35,9 @@ impl Moments {
                 .random_range(messages / 2..=messages + messages / 2),
             refusals: u64::MAX,
             linger: Duration::from_millis(self.rng.random_range(linger)),
+            expiry: self
+                .once_in(4)
+                .then(|| Duration::from_millis(self.rng.random_range(0..80))),
             seed: self.rng.random(),
         }
     }

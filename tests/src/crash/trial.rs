@@ -1,9 +1,12 @@
-use std::path::Path;
+use std::fs::File;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
+use common::clock::{Clock, SystemClock};
 use tempfile::TempDir;
 
 use super::{Books, Extent, Load, PowerCut};
@@ -16,8 +19,10 @@ const TOPICS: [&str; 3] = ["crash-a", "crash-b", "crash-c"];
 const QUEUES: u32 = 4;
 
 /// Small files, so that each of some hundred messages' distance from a kill to the end of a file is
-/// met; batches of the longest bodies fit.
-const SMALL_FILES: [(&str, &str); 3] = [
+/// met; batches of the longest bodies fit. What has expired is deleted at once.
+const SMALL_FILES: [(&str, &str); 5] = [
+    ("cleanResourceInterval", "20"),
+    ("deleteCommitLogFilesInterval", "0"),
     ("mappedFileSizeCommitLog", "1048576"),
     ("mappedFileSizeConsumeQueue", "20000"),
     ("maxMessageSize", "262144"),
@@ -118,9 +123,13 @@ impl Trial {
     /// When the broker does not take the load or does not become ready again.
     pub fn kill(&mut self, load: Load, starts: &[Duration]) -> Result<Cycle> {
         let before = self.books.acknowledged();
-        let broker = &mut self.cluster.broker;
+        let old = OldFiles::of(&self.cluster.broker.store)?;
+        let (books, broker) = (&self.books, &mut self.cluster.broker);
         let address = broker.address.clone();
-        load.until(&self.books, &address, || broker.process.kill())?;
+        load.until(books, &address, || {
+            old.expire(load.expiry, books)?;
+            broker.process.kill()
+        })?;
         self.recover(before, starts)
     }
 
@@ -130,6 +139,7 @@ impl Trial {
     /// As [`Trial::kill`], or when the disk cannot be copied or mounted.
     pub fn cut_power(&mut self, load: Load, starts: &[Duration]) -> Result<Cycle> {
         let before = self.books.acknowledged();
+        let old = OldFiles::of(&self.cluster.broker.store)?;
         let disk = self
             .disk
             .as_mut()
@@ -138,6 +148,7 @@ impl Trial {
         let address = broker.address.clone();
         disk.while_pages_trickle(load.seed, || {
             load.until(books, &address, || {
+                old.expire(load.expiry, books)?;
                 // Everything answered before this is promised; the instant comes after it. Clients
                 // and broker go on meanwhile, for nothing.
                 books.close();
@@ -216,6 +227,62 @@ impl Trial {
     pub fn check(&self, extent: Extent) -> Result<u64> {
         self.books.check(&self.cluster.broker.address, extent)
     }
+}
+
+/// Files of a log that may expire: all but the last few, as they were before a load, so that whatever
+/// they hold was read by a check and by the consumer.
+struct OldFiles {
+    files: Vec<PathBuf>,
+    /// Where the first one that stays begins.
+    end: i64,
+}
+
+impl OldFiles {
+    fn of(store: &Path) -> Result<Self> {
+        const KEPT: usize = 3;
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(store.join("commitlog"))? {
+            let path = entry?.path();
+            if offset_of(&path).is_some() {
+                files.push(path);
+            }
+        }
+        files.sort();
+        // One more may be there that has nothing in it yet.
+        let kept = files.split_off(files.len().saturating_sub(KEPT + 1));
+        let end = kept.first().and_then(|path| offset_of(path)).unwrap_or(0);
+        Ok(Self { files, end })
+    }
+
+    /// Makes them look as if nobody had written them for longer than `fileReservedTime`, and waits a
+    /// moment.
+    fn expire(&self, moment: Option<Duration>, books: &Books) -> Result<()> {
+        const AGE: Duration = Duration::from_hours(73);
+        let Some(moment) = moment else {
+            return Ok(());
+        };
+        books.note_expiry(self.end);
+        let now = u64::try_from(SystemClock::new().now().0)?;
+        let old = SystemTime::UNIX_EPOCH + Duration::from_millis(now) - AGE;
+        for path in &self.files {
+            let file = File::options().write(true).open(path);
+            // An earlier expiry may not have been acted upon before, and is now.
+            let gone = file
+                .as_ref()
+                .is_err_and(|e| e.kind() == ErrorKind::NotFound);
+            if !gone {
+                file?.set_modified(old)?;
+            }
+        }
+        thread::sleep(moment);
+        Ok(())
+    }
+}
+
+/// Where a file of the log begins, by its name.
+fn offset_of(path: &Path) -> Option<i64> {
+    let name = path.file_name()?.to_str()?;
+    name.parse().ok().filter(|_| name.len() == 20)
 }
 
 fn text(path: &Path) -> String {
