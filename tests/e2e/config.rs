@@ -19,6 +19,7 @@ deleteWhen = 04
 fileReservedTime = 48
 brokerRole = ASYNC_MASTER
 flushDiskType = ASYNC_FLUSH
+sendMessageThreadPoolNums = 128
 ";
 
 fn file(dir: &TempDir, text: &str) -> Result<PathBuf> {
@@ -91,7 +92,7 @@ fn a_stock_broker_conf_starts_the_broker() -> Result<()> {
     // What is accepted and not honoured is said once.
     let warned = process.errors();
     ensure!(
-        warned.contains("deleteWhen") && warned.contains("fileReservedTime"),
+        warned.contains("sendMessageThreadPoolNums") && !warned.contains("fileReservedTime"),
         "{warned}"
     );
     process.terminate()?;
@@ -105,7 +106,7 @@ fn an_unknown_key_is_refused_with_the_nearest_known_one() -> Result<()> {
     refused(
         &text,
         &[],
-        &["flushDiskTyp", "broker.conf:9", "flushDiskType"],
+        &["flushDiskTyp", "broker.conf:10", "flushDiskType"],
     )
 }
 

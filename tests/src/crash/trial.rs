@@ -28,8 +28,9 @@ const SMALL_FILES: [(&str, &str); 5] = [
     ("maxMessageSize", "262144"),
 ];
 
-/// What a power cut may take under `ASYNC_FLUSH`.
-const ASYNC_WINDOW: Duration = Duration::from_millis(600);
+/// What a power cut may take under `ASYNC_FLUSH`: a flush interval of half a second, a sync, and what
+/// a machine with other things to do lets both of them wait. Reports say what it really was.
+const ASYNC_WINDOW: Duration = Duration::from_secs(1);
 
 /// What one kill or power cut came to.
 #[derive(Clone, Copy, Debug)]
