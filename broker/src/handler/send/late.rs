@@ -133,3 +133,6 @@ impl Queue {
         state.late.drain(..count).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;
