@@ -9,6 +9,7 @@ use crate::handler::group::GroupHandler;
 use crate::handler::lock::LockHandler;
 use crate::handler::offset::OffsetHandler;
 use crate::handler::pull::{HeldPulls, PullHandler, PullTables};
+use crate::handler::query::QueryHandler;
 use crate::handler::send::{SendHandler, SendTables};
 use crate::handler::topic::TopicHandler;
 use crate::handler::view::ViewHandler;
@@ -336,6 +337,7 @@ fn handlers(
         topic: TopicHandler::new(topics, offsets.clone(), writer(), reader()),
         group: GroupHandler::new(groups, offsets),
         clean: CleanHandler::new(writer()),
+        query: QueryHandler::new(config, reader()),
         view: ViewHandler::new(Arc::clone(config), metrics, reader(), clock()),
         clients,
         held: Arc::clone(held),

@@ -175,6 +175,10 @@ config! {
         pub message_index_enable: bool = "messageIndexEnable", true;
         /// Whether keys are written to index files; messages can be queried only if this is on, too.
         pub index_file_write_enable: bool = "indexFileWriteEnable", true;
+        /// Most messages a query by key returns.
+        pub max_msgs_num_batch: u32 = "maxMsgsNumBatch", 64, in 1..=10_000;
+        /// Most messages a query by unique key returns.
+        pub default_query_max_num: u32 = "defaultQueryMaxNum", 32, in 1..=10_000;
         /// Hash slots of one index file, 4 bytes each. With another number the index is made again at the start.
         pub max_hash_slot_num: u32 = "maxHashSlotNum", 5_000_000, in 1..=500_000_000;
         /// Entries of one index file, 20 bytes each. With another number the index is made again at the start.

@@ -3,8 +3,8 @@
 use crate::client::Clients;
 use crate::handler::{
     clean::CleanHandler, client::ClientHandler, group::GroupHandler, lock::LockHandler,
-    offset::OffsetHandler, pull::HeldPulls, pull::PullHandler, send::SendHandler,
-    send::SendSession, topic::TopicHandler, view::ViewHandler,
+    offset::OffsetHandler, pull::HeldPulls, pull::PullHandler, query::QueryHandler,
+    send::SendHandler, send::SendSession, topic::TopicHandler, view::ViewHandler,
 };
 use common::transport::{Connection, Replies, Requests, Service};
 use common::wire::header::SendMessageRequestHeader;
@@ -28,7 +28,9 @@ pub struct Handlers {
     pub topic: TopicHandler,
     /// Subscription groups.
     pub group: GroupHandler,
-    /// Stored messages and the broker itself.
+    /// Messages by key or position.
+    pub query: Arc<QueryHandler>,
+    /// The broker itself.
     pub view: ViewHandler,
     /// Deletion of old files.
     pub clean: CleanHandler,
@@ -117,7 +119,12 @@ impl BrokerService {
             Request::GetEarliestMsgStoretime(header) => {
                 handlers.offset.earliest_store_time(&header)
             }
-            Request::ViewMessage(header) => handlers.view.message(&header),
+            Request::QueryMessage(header) => {
+                return handlers.query.by_key(connection, command, header);
+            }
+            Request::ViewMessage(header) => {
+                return handlers.query.by_offset(connection, command, header);
+            }
             Request::Heartbeat => handlers.client.heartbeat(connection, command, body),
             Request::UnregisterClient(header) => handlers.client.unregister(connection, &header),
             Request::CheckClientConfig => ClientHandler::check_config(body),

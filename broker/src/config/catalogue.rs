@@ -384,10 +384,6 @@ pub(super) const IGNORED: &[Ignored] = &[
         keys: &["storeReplyMessageEnable"],
     },
     Ignored {
-        reason: "messages cannot be queried by key yet",
-        keys: &["defaultQueryMaxNum", "maxMsgsNumBatch"],
-    },
-    Ignored {
         reason: "keys are kept in index files",
         keys: &["indexRocksDBEnable", "maxRocksDBIndexQueryDays"],
     },

@@ -7,6 +7,7 @@ mod held;
 
 pub use held::HeldPull;
 
+use super::cold::fetch;
 use crate::client::{BroadcastOffsets, ConsumerTable};
 use crate::config::BrokerConfig;
 use crate::metrics::Metrics;
@@ -239,7 +240,7 @@ impl PullHandler {
         }
         let handler = Arc::clone(self);
         tokio::task::spawn_blocking(move || {
-            answer::fetch(&reply.body);
+            fetch(&reply.body);
             handler.cold_reads.fetch_sub(1, Ordering::Relaxed);
             pull.connection.reply(pull.to, reply);
         });

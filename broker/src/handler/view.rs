@@ -1,4 +1,4 @@
-//! Looking at stored messages and at the broker itself.
+//! Looking at the broker itself.
 
 mod runtime;
 
@@ -6,14 +6,12 @@ use crate::config::BrokerConfig;
 use crate::metrics::Metrics;
 use common::clock::Clock;
 use common::config::to_text;
-use common::ids::PhysicalOffset;
+use common::wire::Reply;
 use common::wire::body::{DataVersion, KvTable};
-use common::wire::header::ViewMessageRequestHeader;
-use common::wire::{Reply, response_code};
 use std::sync::Arc;
 use store::StoreReader;
 
-/// Serves `VIEW_MESSAGE_BY_ID`, `GET_BROKER_RUNTIME_INFO` and `GET_BROKER_CONFIG`.
+/// Serves `GET_BROKER_RUNTIME_INFO` and `GET_BROKER_CONFIG`.
 pub struct ViewHandler {
     config: Arc<BrokerConfig>,
     metrics: Metrics,
@@ -35,17 +33,6 @@ impl ViewHandler {
             store,
             clock,
         }
-    }
-
-    /// `VIEW_MESSAGE_BY_ID`: the record at an offset of the log.
-    pub fn message(&self, header: &ViewMessageRequestHeader) -> Reply {
-        let record = PhysicalOffset::from_wire(header.offset)
-            .and_then(|offset| self.store.record_at(offset));
-        let Some(record) = record else {
-            let text = format!("can not find message by the offset, {}", header.offset);
-            return Reply::error(response_code::SYSTEM_ERROR, text);
-        };
-        Reply::ok().with_body(record)
     }
 
     /// `GET_BROKER_RUNTIME_INFO`.

@@ -5,11 +5,7 @@ use bytes::Bytes;
 use common::wire::body::{SubscriptionGroupConfig, TopicConfig};
 use common::wire::header::{PullMessageRequestHeader, PullMessageResponseHeader};
 use common::wire::{Fields, Reply, WireHeader, response_code};
-use std::hint::black_box;
 use store::{GetRequest, GetStatus, StoreReader};
-
-/// Messages are fetched from the disk in steps of this size: one memory page.
-const PAGE_BYTES: usize = 4096;
 
 /// Bytes the keys and values of an answer's header take, roughly.
 const HEADER_TEXT_BYTES: usize = 144;
@@ -171,16 +167,4 @@ impl Answer {
 /// Queue offsets stay far below the largest number of the wire.
 pub(super) fn wire_offset(offset: u64) -> i64 {
     i64::try_from(offset).unwrap_or(i64::MAX)
-}
-
-/// Looks at every page of the records, so that they are in memory when they are written to a socket.
-pub(super) fn fetch(records: &[Bytes]) {
-    for record in records {
-        for at in (0..record.len()).step_by(PAGE_BYTES) {
-            black_box(record[at]);
-        }
-        if let Some(last) = record.last() {
-            black_box(*last);
-        }
-    }
 }

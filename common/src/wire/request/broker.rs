@@ -9,9 +9,9 @@ use crate::wire::header::{
     GetEarliestMsgStoretimeRequestHeader, GetMaxOffsetRequestHeader, GetMinOffsetRequestHeader,
     GetProducerConnectionListRequestHeader, GetSubscriptionGroupConfigRequestHeader,
     GetTopicConfigRequestHeader, GetTopicStatsInfoRequestHeader, PullMessageRequestHeader,
-    QueryConsumerOffsetRequestHeader, QueryTopicsByConsumerRequestHeader,
-    SearchOffsetRequestHeader, SendForm, SendMessageRequestHeader, UnregisterClientRequestHeader,
-    ViewMessageRequestHeader,
+    QueryConsumerOffsetRequestHeader, QueryMessageRequestHeader,
+    QueryTopicsByConsumerRequestHeader, SearchOffsetRequestHeader, SendForm,
+    SendMessageRequestHeader, UnregisterClientRequestHeader, ViewMessageRequestHeader,
 };
 use crate::wire::request_code as code;
 
@@ -39,6 +39,8 @@ pub enum Request<'a> {
     GetMinOffset(GetMinOffsetRequestHeader),
     /// `GET_EARLIEST_MSG_STORETIME`.
     GetEarliestMsgStoretime(GetEarliestMsgStoretimeRequestHeader),
+    /// `QUERY_MESSAGE`.
+    QueryMessage(QueryMessageRequestHeader),
     /// `VIEW_MESSAGE_BY_ID`.
     ViewMessage(ViewMessageRequestHeader),
     /// `HEART_BEAT`.
@@ -120,6 +122,7 @@ pub fn parse(command: &Command) -> Result<Request<'_>, WireError> {
         code::GET_MAX_OFFSET => Request::GetMaxOffset(command.header()?),
         code::GET_MIN_OFFSET => Request::GetMinOffset(command.header()?),
         code::GET_EARLIEST_MSG_STORETIME => Request::GetEarliestMsgStoretime(command.header()?),
+        code::QUERY_MESSAGE => Request::QueryMessage(command.header()?),
         code::VIEW_MESSAGE_BY_ID => Request::ViewMessage(command.header()?),
         code::HEART_BEAT => Request::Heartbeat,
         code::UNREGISTER_CLIENT => Request::UnregisterClient(command.header()?),

@@ -1,0 +1,124 @@
+//! Looking messages up: by key and by position in the log.
+
+use super::cold::fetch;
+use crate::config::BrokerConfig;
+use common::ids::PhysicalOffset;
+use common::transport::Connection;
+use common::wire::header::{QueryMessageRequestHeader, ViewMessageRequestHeader};
+use common::wire::{Command, Reply, response_code};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use store::{Key, KeyQuery, StoreReader};
+
+/// Look-ups at a time that leave the connection's thread, for each may wait for the disk. Further ones are answered by
+/// that thread, which slows down those who ask for them.
+const MAX_LOOK_UPS: usize = 16;
+
+/// `indexType` of a query for tags; all others ask for keys.
+const TAGS_TYPE: &str = "T";
+
+/// Serves `QUERY_MESSAGE` and `VIEW_MESSAGE_BY_ID`.
+pub struct QueryHandler {
+    store: StoreReader,
+    /// Most messages of one answer.
+    max: usize,
+    /// Most messages of an answer to a query for a unique key.
+    max_unique: usize,
+    look_ups: AtomicUsize,
+}
+
+impl QueryHandler {
+    /// A handler over the store.
+    pub fn new(config: &BrokerConfig, store: StoreReader) -> Arc<Self> {
+        let number = |value: u32| usize::try_from(value).unwrap_or(usize::MAX);
+        Arc::new(Self {
+            store,
+            max: number(config.max_msgs_num_batch),
+            max_unique: number(config.default_query_max_num),
+            look_ups: AtomicUsize::new(0),
+        })
+    }
+
+    /// `QUERY_MESSAGE`: messages that carry a key. `None` when it is answered later.
+    pub fn by_key(
+        self: &Arc<Self>,
+        connection: &Arc<Connection>,
+        command: &Command,
+        header: QueryMessageRequestHeader,
+    ) -> Option<Reply> {
+        self.look_up(connection, command, move |handler| handler.query(&header))
+    }
+
+    /// `VIEW_MESSAGE_BY_ID`: the record at a position of the log. `None` when it is answered later.
+    pub fn by_offset(
+        self: &Arc<Self>,
+        connection: &Arc<Connection>,
+        command: &Command,
+        header: ViewMessageRequestHeader,
+    ) -> Option<Reply> {
+        self.look_up(connection, command, move |handler| handler.view(&header))
+    }
+
+    fn query(&self, header: &QueryMessageRequestHeader) -> Reply {
+        let asked = match header.unique_key_query {
+            Some(true) => self.max_unique,
+            _ => usize::try_from(header.max_num).unwrap_or(0),
+        };
+        let key = match header.index_type.as_deref() {
+            Some(TAGS_TYPE) => Key::Tags(&header.key),
+            _ => Key::Key(&header.key),
+        };
+        let found = self.store.query(&KeyQuery {
+            topic: &header.topic,
+            key,
+            max_messages: asked.min(self.max),
+            begin: header.begin_timestamp,
+            end: header.end_timestamp,
+        });
+        let (mut reply, updated) = if found.records.is_empty() {
+            let text = "can not find message, maybe time range not correct";
+            (Reply::error(response_code::QUERY_NOT_FOUND, text), (0, 0))
+        } else {
+            let updated = (found.updated_timestamp, found.updated_offset);
+            let mut reply = Reply::ok();
+            reply.body = found.records;
+            (reply, updated)
+        };
+        let (timestamp, offset) = updated;
+        reply.fields.set("indexLastUpdateTimestamp", timestamp);
+        reply.fields.set("indexLastUpdatePhyoffset", offset);
+        reply
+    }
+
+    fn view(&self, header: &ViewMessageRequestHeader) -> Reply {
+        let record = PhysicalOffset::from_wire(header.offset)
+            .and_then(|offset| self.store.record_at(offset));
+        let Some(record) = record else {
+            let text = format!("can not find message by the offset, {}", header.offset);
+            return Reply::error(response_code::SYSTEM_ERROR, text);
+        };
+        Reply::ok().with_body(record)
+    }
+
+    /// Does `work` on a thread that may wait for the disk, if there are not too many already.
+    fn look_up(
+        self: &Arc<Self>,
+        connection: &Arc<Connection>,
+        command: &Command,
+        work: impl FnOnce(&Self) -> Reply + Send + 'static,
+    ) -> Option<Reply> {
+        if self.look_ups.fetch_add(1, Ordering::Relaxed) >= MAX_LOOK_UPS {
+            self.look_ups.fetch_sub(1, Ordering::Relaxed);
+            return Some(work(self));
+        }
+        let (handler, to) = (Arc::clone(self), command.reply_to());
+        let connection = Arc::clone(connection);
+        tokio::task::spawn_blocking(move || {
+            let reply = work(&handler);
+            fetch(&reply.body);
+            handler.look_ups.fetch_sub(1, Ordering::Relaxed);
+            connection.reply(to, reply);
+        });
+        None
+    }
+}
