@@ -197,11 +197,7 @@ impl Clean {
     /// Queues begin where the log begins.
     fn follow(&self, work: &mut Work) -> Result<(), StoreError> {
         let CleanParts {
-            log,
-            queues,
-            index,
-            files,
-            ..
+            log, queues, index, ..
         } = &self.parts;
         let start = log.segments.min_offset();
         if start != work.followed {
@@ -212,10 +208,10 @@ impl Clean {
         if !work.outdated || work.leaving.is_some() {
             return Ok(());
         }
-        work.outdated = false;
         let mut failed = index.delete_index_before(start).err();
+        work.outdated = failed.is_some();
         for queue in queues.all().iter().filter(|queue| queue.is_outdated()) {
-            match queue.delete_outdated(&**files) {
+            match queues.delete_outdated(queue) {
                 Ok(0) => {}
                 Ok(deleted) => {
                     tracing::info!(?queue, deleted, "deleted expired ConsumeQueue files");

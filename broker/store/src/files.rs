@@ -84,11 +84,12 @@ pub trait Files: Debug + Send + Sync + 'static {
     /// What the system says.
     fn delete_all(&self, directory: &Path) -> io::Result<()>;
 
-    /// Creates a directory and its parents, and makes their names safe; fine when it is there.
+    /// Creates a directory and its parents; fine when it is there. `safe`: their names are safe on
+    /// disk when this returns, otherwise with the next [`Self::sync_below`].
     ///
     /// # Errors
     /// What the system says.
-    fn create_directories(&self, directory: &Path) -> io::Result<()>;
+    fn create_directories(&self, directory: &Path, safe: bool) -> io::Result<()>;
 
     /// Brings everything written below `directory` to the disk, names included.
     ///

@@ -323,7 +323,7 @@ impl IndexFlush {
         // Oldest first: what a crash leaves has no hole.
         for path in &outdated {
             self.queues
-                .files
+                .files()
                 .delete(path)
                 .map_err(StoreError::io("delete", path))?;
         }
@@ -359,7 +359,7 @@ impl IndexFlush {
         // A unit on disk whose record is not would make recovery look for it in vain.
         self.flush.flush()?;
         self.queues
-            .files
+            .files()
             .sync_below(&self.root)
             .map_err(StoreError::io("sync", &self.root))?;
         let checkpoint = Checkpoint {

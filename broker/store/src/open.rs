@@ -58,7 +58,7 @@ pub(crate) fn open_stepped(
     let segments = Segments::open(Arc::clone(&files), &config.commit_log, config.segment_bytes)?;
     let segments = Arc::new(segments);
     config.progress.begin("opening the ConsumeQueues");
-    let queues = Arc::new(QueueTable::open(Arc::clone(&files), &config)?);
+    let queues = Arc::new(QueueTable::open(Arc::clone(&files), &config, clean)?);
     config.progress.begin("checking the CommitLog");
     let recovered = recover(&config, &segments, &queues, checkpoint, clean)?;
 
@@ -167,7 +167,7 @@ pub(crate) fn take_lock(
     root: &Path,
 ) -> Result<Box<dyn Send + Sync>, StoreError> {
     files
-        .create_directories(root)
+        .create_directories(root, true)
         .map_err(StoreError::io("create", root))?;
     files
         .lock(&root.join("lock"))
@@ -264,25 +264,22 @@ fn recover(
     checkpoint: Checkpoint,
     clean: bool,
 ) -> Result<Recovered, StoreError> {
-    let all = queues.all();
+    let no_queues = queues.count() == 0;
     let start = segments.min_offset();
     let ours = checkpoint.indexed.filter(|indexed| {
         let there = segments.holding(*indexed).is_some()
             || segments.holding(indexed.saturating_sub(1)).is_some();
         // Somebody who deletes the queues' directory wants them rebuilt.
-        *indexed == start || (there && *indexed > start && !all.is_empty())
+        *indexed == start || (there && *indexed > start && !no_queues)
     });
     let (scan_from, dispatch_from) = match ours {
         Some(indexed) => (indexed, indexed),
         None if clean => {
-            let mut indexed = 0;
-            for queue in &all {
-                indexed = queue.indexed(&*queues.files)?.max(indexed);
-            }
+            let indexed = queues.indexed()?;
             let scan_from = start_segment(segments, |base, _| base <= indexed)?;
             (scan_from, indexed.max(scan_from))
         }
-        None if all.is_empty() => (start, start),
+        None if no_queues => (start, start),
         None => {
             let fits = |base, store_timestamp| match checkpoint.logics_physical_offset {
                 0 => store_timestamp <= checkpoint.logics_timestamp,
@@ -301,9 +298,7 @@ fn recover(
     }
     let mut units = 0;
     if changed {
-        for queue in &all {
-            units += queue.cut(&*queues.files, dispatch_from, !clean)?;
-        }
+        units = queues.cut(dispatch_from, !clean)?;
     }
     queues.advance_min(start)?;
     if let Some(Cut { at, bytes, kept_in }) = &cut {

@@ -237,7 +237,7 @@ impl StoreReader {
         }
         if scan.next == offset {
             scan.result.status = GetStatus::OffsetFoundNull;
-            scan.next = queue.next_file_start(offset);
+            scan.next = self.queues.next_file_start(offset);
         }
         self.close(&mut scan);
         let far_behind = !self.is_hot(scan.last_physical);

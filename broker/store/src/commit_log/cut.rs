@@ -136,7 +136,7 @@ impl Aside<'_> {
     ) -> Result<(PathBuf, bool), StoreError> {
         let files = &self.segments.files;
         files
-            .create_directories(&self.directory)
+            .create_directories(&self.directory, true)
             .map_err(StoreError::io("create", &self.directory))?;
         let listed = files
             .list(&self.directory)

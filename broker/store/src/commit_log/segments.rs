@@ -42,7 +42,7 @@ impl Segments {
         bytes: u64,
     ) -> Result<Self, StoreError> {
         files
-            .create_directories(directory)
+            .create_directories(directory, true)
             .map_err(StoreError::io("create", directory))?;
         let mut listed = files
             .list(directory)
@@ -177,7 +177,7 @@ mod tests {
 
     fn open(names: &[(&str, u64)]) -> Result<Segments, StoreError> {
         let files = SimFiles::new();
-        files.create_directories(Path::new("/log")).unwrap();
+        files.create_directories(Path::new("/log"), true).unwrap();
         for (name, bytes) in names {
             files
                 .create(&Path::new("/log").join(name), *bytes, false)

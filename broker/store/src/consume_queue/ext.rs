@@ -170,7 +170,7 @@ impl Ext {
     ) -> Result<Arc<dyn StoreFile>, StoreError> {
         match files.open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let made = files.create_directories(&self.directory);
+                let made = files.create_directories(&self.directory, false);
                 made.map_err(StoreError::io("create", &self.directory))?;
                 let made = files.create(path, self.file_bytes, false);
                 made.map_err(StoreError::io("create", path))

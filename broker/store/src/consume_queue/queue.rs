@@ -48,13 +48,17 @@ pub struct Queue {
     /// It is on the list of those to be written.
     dirty: AtomicBool,
     deleted: AtomicBool,
+    /// Its topic can be no directory: its units live in memory only.
+    homeless: bool,
+    /// During recovery: there may be something behind the end in its files.
+    littered: AtomicBool,
     tail: Mutex<Tail>,
-    /// `None` for a topic that can be no directory: its units live in memory only.
-    directory: Option<PathBuf>,
-    file_bytes: u64,
     /// For a queue that has, or gets, ext units.
     ext: Option<Box<Ext>>,
 }
+
+// There are tens of thousands of them.
+const _: () = assert!(size_of::<Queue>() <= 168);
 
 /// The units from `first` on.
 #[derive(Default)]
@@ -65,10 +69,17 @@ struct Tail {
     filed: u64,
     /// Store times of the units from `filed` on, if ext units are written.
     times: Vec<i64>,
-    /// The file read last, while the queue is in use.
-    open: Option<(u64, Arc<dyn StoreFile>)>,
+    /// The file read last, while the queue is in use. Idle queues are many: they carry no more than
+    /// a pointer for it.
+    open: Option<Box<OpenFile>>,
     /// Used since the last write-out.
     active: bool,
+}
+
+/// A file that starts at position `base` of the queue.
+struct OpenFile {
+    base: u64,
+    file: Arc<dyn StoreFile>,
 }
 
 /// Where a unit is in the files.
@@ -78,14 +89,54 @@ struct Place {
     at: u64,
 }
 
+/// Where all queues have their files.
+#[derive(Debug)]
+pub(super) struct Home {
+    pub(super) files: Arc<dyn Files>,
+    pub(super) directory: PathBuf,
+    /// Bytes of each file.
+    pub(super) file_bytes: u64,
+}
+
+impl Home {
+    fn place(&self, offset: u64) -> Place {
+        let position = offset * UNIT_BYTES as u64;
+        let at = position % self.file_bytes;
+        Place {
+            base: position - at,
+            at,
+        }
+    }
+
+    fn directory(&self, queue: &Queue) -> PathBuf {
+        let mut path = self.directory.join(queue.topic());
+        path.push(queue.id.to_string());
+        path
+    }
+
+    fn path(&self, queue: &Queue, base: u64) -> PathBuf {
+        let mut path = self.directory(queue);
+        path.push(file_name(base));
+        path
+    }
+
+    /// Opens the file of `queue` that starts at `base`.
+    fn open(&self, queue: &Queue, base: u64) -> Result<Arc<dyn StoreFile>, StoreError> {
+        let path = self.path(queue, base);
+        self.files
+            .open(&path)
+            .map_err(StoreError::io("open", &path))
+    }
+
+    /// Offset of the first unit in the file after the one that holds `offset`.
+    pub(super) fn next_file_start(&self, offset: u64) -> u64 {
+        let per_file = self.file_bytes / UNIT_BYTES as u64;
+        (offset / per_file + 1) * per_file
+    }
+}
+
 impl Queue {
-    pub(super) fn new(
-        topic: Arc<str>,
-        id: u32,
-        directory: Option<PathBuf>,
-        file_bytes: u64,
-        ext: Option<Ext>,
-    ) -> Self {
+    pub(super) fn new(topic: Arc<str>, id: u32, homeless: bool, ext: Option<Ext>) -> Self {
         Self {
             topic_hash: TopicHash::of(&topic),
             topic,
@@ -98,9 +149,9 @@ impl Queue {
             watchers: AtomicU32::new(0),
             dirty: AtomicBool::new(false),
             deleted: AtomicBool::new(false),
+            homeless,
+            littered: AtomicBool::new(false),
             tail: Mutex::default(),
-            directory,
-            file_bytes,
             ext: ext.map(Box::new),
         }
     }
@@ -113,6 +164,11 @@ impl Queue {
     /// Where the hashes of its messages' keys begin.
     pub(crate) fn topic_hash(&self) -> TopicHash {
         self.topic_hash
+    }
+
+    /// The name of its topic, to be kept.
+    pub(super) fn shared_topic(&self) -> Arc<str> {
+        Arc::clone(&self.topic)
     }
 
     /// Its number in the topic.
@@ -214,6 +270,7 @@ impl Queue {
     /// anything is appended.
     pub(crate) fn settle(&self) {
         self.next.store(self.max_offset(), Ordering::Relaxed);
+        self.tail.lock().trim(0);
     }
 
     /// True the first time since the last write-out: the caller puts the queue on the list.
@@ -224,9 +281,9 @@ impl Queue {
     /// Reads the units from `from` on, at most `count`, fewer at the end of the queue, of a file
     /// or of what is in files. `out` is replaced. True when a file was read, which then stays open
     /// until a write-out finds the queue idle.
-    pub(crate) fn read(
+    pub(super) fn read(
         &self,
-        files: &dyn Files,
+        home: &Home,
         from: u64,
         count: usize,
         out: &mut Vec<Unit>,
@@ -241,54 +298,46 @@ impl Queue {
             out.extend(units.iter().take(count).filter_map(Unit::decode));
             return Ok(false);
         }
-        let place = self.place(from);
-        let in_file = (self.file_bytes - place.at) / UNIT_BYTES as u64;
+        let place = home.place(from);
+        let in_file = (home.file_bytes - place.at) / UNIT_BYTES as u64;
         let readable = in_file.min(tail.first - from);
         let count = usize::try_from(readable).unwrap_or(usize::MAX).min(count);
         tail.active = true;
         let open = match &tail.open {
-            Some((base, file)) if *base == place.base => Some(Arc::clone(file)),
+            Some(open) if open.base == place.base => Some(Arc::clone(&open.file)),
             _ => None,
         };
         drop(tail);
         let file = match open {
             Some(file) => file,
-            None => self.open_to_read(files, place.base)?,
+            None => self.open_to_read(home, place.base)?,
         };
         let mut raw = vec![0; count * UNIT_BYTES];
-        let failed = |source| StoreError::io("read", &self.path(place.base))(source);
+        let failed = |source| StoreError::io("read", &home.path(self, place.base))(source);
         file.read_at(&mut raw, place.at).map_err(failed)?;
         out.extend(raw.as_chunks().0.iter().map_while(Unit::decode));
         if let Some(ext) = &self.ext {
-            ext.resolve(files, out)?;
+            ext.resolve(&*home.files, out)?;
         }
         Ok(true)
     }
 
     /// Opens a file and keeps it open while the queue is in use.
-    fn open_to_read(&self, files: &dyn Files, base: u64) -> Result<Arc<dyn StoreFile>, StoreError> {
-        let path = self.path(base);
-        let file = files.open(&path).map_err(StoreError::io("open", &path))?;
-        self.tail.lock().open = Some((base, Arc::clone(&file)));
+    fn open_to_read(&self, home: &Home, base: u64) -> Result<Arc<dyn StoreFile>, StoreError> {
+        let file = home.open(self, base)?;
+        self.tail.lock().open = Some(Box::new(OpenFile {
+            base,
+            file: Arc::clone(&file),
+        }));
         Ok(file)
-    }
-
-    /// Offset of the first unit in the file after the one that holds `offset`.
-    pub(crate) fn next_file_start(&self, offset: u64) -> u64 {
-        let per_file = self.file_bytes / UNIT_BYTES as u64;
-        (offset / per_file + 1) * per_file
     }
 
     /// Hands the units that are in no file to the file system. A queue that was not used since
     /// the last call gives back memory and file. True when it wants to be called again.
     /// Called by one thread at a time.
-    pub(super) fn write_out(
-        &self,
-        files: &dyn Files,
-        scratch: &mut Vec<u8>,
-    ) -> Result<bool, StoreError> {
+    pub(super) fn write_out(&self, home: &Home, scratch: &mut Vec<u8>) -> Result<bool, StoreError> {
         self.dirty.store(false, Ordering::Relaxed);
-        if self.is_deleted() || self.directory.is_none() {
+        if self.is_deleted() || self.homeless {
             return Ok(false);
         }
         loop {
@@ -296,10 +345,10 @@ impl Queue {
             if tail.filed == tail.end() {
                 break;
             }
-            let place = self.place(tail.filed);
+            let place = home.place(tail.filed);
             let until = tail
                 .end()
-                .min((place.base + self.file_bytes) / UNIT_BYTES as u64);
+                .min((place.base + home.file_bytes) / UNIT_BYTES as u64);
             let units = units_len(tail.filed - tail.first)..units_len(until - tail.first);
             scratch.clear();
             scratch.extend_from_slice(&tail.units[units]);
@@ -307,8 +356,8 @@ impl Queue {
             let times = tail.times.clone();
             // Dispatch must not wait for the file system.
             drop(tail);
-            self.extend(files, from, scratch, &times)?;
-            self.write(files, place, scratch)?;
+            self.extend(home, from, scratch, &times)?;
+            self.write(home, place, scratch)?;
             let mut tail = self.tail.lock();
             tail.filed = until;
             let done = units_from(until - from).min(tail.times.len());
@@ -324,15 +373,17 @@ impl Queue {
         Ok(active)
     }
 
-    fn write(&self, files: &dyn Files, place: Place, units: &[u8]) -> Result<(), StoreError> {
-        let path = self.path(place.base);
+    fn write(&self, home: &Home, place: Place, units: &[u8]) -> Result<(), StoreError> {
+        let Home {
+            files, file_bytes, ..
+        } = home;
+        let path = home.path(self, place.base);
         let file = match files.open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if let Some(directory) = &self.directory {
-                    let made = files.create_directories(directory);
-                    made.map_err(StoreError::io("create", directory))?;
-                }
-                let made = files.create(&path, self.file_bytes, false);
+                let directory = home.directory(self);
+                let made = files.create_directories(&directory, false);
+                made.map_err(StoreError::io("create", &directory))?;
+                let made = files.create(&path, *file_bytes, false);
                 let file = made.map_err(StoreError::io("create", &path))?;
                 // A new file whose first unit is not at its start is the first of a queue that
                 // began later: the slots before it say that nothing is there.
@@ -360,22 +411,6 @@ impl Queue {
             self.min.store(end, Ordering::Release);
             self.oldest.store(NO_RECORD, Ordering::Relaxed);
         }
-    }
-
-    fn place(&self, offset: u64) -> Place {
-        let position = offset * UNIT_BYTES as u64;
-        let at = position % self.file_bytes;
-        Place {
-            base: position - at,
-            at,
-        }
-    }
-
-    fn path(&self, base: u64) -> PathBuf {
-        self.directory
-            .as_deref()
-            .unwrap_or("".as_ref())
-            .join(file_name(base))
     }
 }
 

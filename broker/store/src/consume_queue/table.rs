@@ -1,14 +1,14 @@
 //! All queues by topic and number.
 
-use std::hash::{Hash, Hasher};
+use std::hash::BuildHasher;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hashbrown::{Equivalent, HashMap, HashSet};
+use hashbrown::{DefaultHashBuilder, HashSet, HashTable};
 use parking_lot::{Mutex, RwLock};
 
-use super::Queue;
 use super::ext::Ext;
+use super::queue::{Home, Queue};
 use super::unit::Unit;
 use crate::config::StoreConfig;
 use crate::error::StoreError;
@@ -18,12 +18,10 @@ use crate::schedule::DelayLevels;
 /// Every queue the store knows.
 #[derive(Debug)]
 pub(crate) struct QueueTable {
-    pub(crate) files: Arc<dyn Files>,
-    directory: PathBuf,
-    file_bytes: u64,
+    home: Home,
     pub(crate) delays: DelayLevels,
     ext: ExtFolder,
-    queues: RwLock<HashMap<Key, Arc<Queue>>>,
+    queues: RwLock<Queues>,
     /// Queues with units that are in no file yet, or with memory or files to give back.
     dirty: Mutex<Vec<Arc<Queue>>>,
 }
@@ -39,75 +37,89 @@ struct ExtFolder {
     topics: HashSet<String>,
 }
 
-#[derive(Debug, PartialEq, Eq)]
-struct Key {
-    topic: Arc<str>,
-    id: u32,
+/// Queues by topic and number. They are many: nothing is kept twice.
+#[derive(Debug, Default)]
+struct Queues {
+    table: HashTable<Arc<Queue>>,
+    hasher: DefaultHashBuilder,
 }
 
-/// A key to look up with, for which nothing has to be allocated.
-struct KeyRef<'a> {
-    topic: &'a str,
-    id: u32,
-}
-
-impl Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        KeyRef {
-            topic: &self.topic,
-            id: self.id,
-        }
-        .hash(state);
+impl Queues {
+    fn hash(&self, topic: &str, id: u32) -> u64 {
+        self.hasher.hash_one((topic, id))
     }
-}
 
-impl Hash for KeyRef<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.topic.hash(state);
-        state.write_u32(self.id);
+    fn get(&self, topic: &str, id: u32) -> Option<&Arc<Queue>> {
+        let hash = self.hash(topic, id);
+        self.table
+            .find(hash, |queue| queue.id() == id && queue.topic() == topic)
     }
-}
 
-impl Equivalent<Key> for KeyRef<'_> {
-    fn equivalent(&self, key: &Key) -> bool {
-        self.id == key.id && *self.topic == *key.topic
+    /// The name of a topic, shared with its other queues if there are some.
+    fn topic(&self, topic: &str, id: u32) -> Arc<str> {
+        let neighbours = [Some(0), id.checked_sub(1), id.checked_add(1)];
+        let there = neighbours
+            .into_iter()
+            .flatten()
+            .find_map(|id| self.get(topic, id));
+        there.map_or_else(|| topic.into(), |queue| queue.shared_topic())
+    }
+
+    fn insert(&mut self, queue: &Arc<Queue>) {
+        let hash = self.hash(queue.topic(), queue.id());
+        let hasher = &self.hasher;
+        self.table.insert_unique(hash, Arc::clone(queue), |queue| {
+            hasher.hash_one((queue.topic(), queue.id()))
+        });
     }
 }
 
 impl QueueTable {
     /// Opens the queues of `config`, with all units their files hold.
-    pub(crate) fn open(files: Arc<dyn Files>, config: &StoreConfig) -> Result<Self, StoreError> {
+    /// Nothing was left unfinished if the last owner left it in order (`clean`).
+    pub(crate) fn open(
+        files: Arc<dyn Files>,
+        config: &StoreConfig,
+        clean: bool,
+    ) -> Result<Self, StoreError> {
         let table = Self {
-            directory: config.root.join("consumequeue"),
-            file_bytes: config.consume_queue_file_bytes,
             delays: config.delay_levels.clone(),
             ext: ExtFolder::open(&*files, config)?,
-            files,
+            home: Home {
+                files,
+                directory: config.root.join("consumequeue"),
+                file_bytes: config.consume_queue_file_bytes,
+            },
             queues: RwLock::default(),
             dirty: Mutex::default(),
         };
         let list = |path: &Path| {
-            table
-                .files
+            let files = &table.home.files;
+            files
                 .list_directories(path)
                 .map_err(StoreError::io("list", path))
         };
-        for topic in list(&table.directory)? {
-            let path = table.directory.join(&topic);
+        for topic in list(&table.home.directory)? {
+            let path = table.home.directory.join(&topic);
             for name in list(&path)? {
                 let Ok(id) = name.parse() else {
                     let path = path.join(&name);
                     tracing::warn!(path = %path.display(), "not a queue: its name is no number");
                     continue;
                 };
-                table.get_or_create(&topic, id).load(&*table.files)?;
+                table.get_or_create(&topic, id).load(&table.home, clean)?;
             }
         }
         Ok(table)
     }
 
+    /// The file system below.
+    pub(crate) fn files(&self) -> &Arc<dyn Files> {
+        &self.home.files
+    }
+
     pub(crate) fn get(&self, topic: &str, id: u32) -> Option<Arc<Queue>> {
-        self.queues.read().get(&KeyRef { topic, id }).cloned()
+        self.queues.read().get(topic, id).cloned()
     }
 
     pub(crate) fn get_or_create(&self, topic: &str, id: u32) -> Arc<Queue> {
@@ -115,39 +127,29 @@ impl QueueTable {
             return queue;
         }
         let mut queues = self.queues.write();
-        let queue = queues
-            .entry(Key {
-                topic: topic.into(),
-                id,
-            })
-            .or_insert_with_key(|key| {
-                let directory =
-                    is_file_name(topic).then(|| self.directory.join(topic).join(id.to_string()));
-                let ext = directory.as_ref().and_then(|_| self.ext.of(topic, id));
-                Arc::new(Queue::new(
-                    Arc::clone(&key.topic),
-                    id,
-                    directory,
-                    self.file_bytes,
-                    ext,
-                ))
-            });
-        Arc::clone(queue)
+        if let Some(queue) = queues.get(topic, id) {
+            return Arc::clone(queue);
+        }
+        let homeless = !is_file_name(topic);
+        let ext = (!homeless).then(|| self.ext.of(topic, id)).flatten();
+        let queue = Arc::new(Queue::new(queues.topic(topic, id), id, homeless, ext));
+        queues.insert(&queue);
+        queue
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Queue>> {
-        self.queues.read().values().cloned().collect()
+        self.queues.read().table.iter().cloned().collect()
     }
 
     pub(crate) fn count(&self) -> usize {
-        self.queues.read().len()
+        self.queues.read().table.len()
     }
 
     /// Forgets a topic's queues and marks them. Their files are deleted by
     /// [`Self::delete_files`], which must not run while [`Self::write_out`] does.
     pub(crate) fn remove(&self, topic: &str) {
-        self.queues.write().retain(|key, queue| {
-            let removed = *key.topic == *topic;
+        self.queues.write().table.retain(|queue| {
+            let removed = queue.topic() == topic;
             if removed {
                 queue.mark_deleted();
             }
@@ -159,9 +161,9 @@ impl QueueTable {
         if !is_file_name(topic) {
             return Ok(());
         }
-        for directory in [&self.directory, &self.ext.directory] {
+        for directory in [&self.home.directory, &self.ext.directory] {
             let path = directory.join(topic);
-            self.files
+            self.files()
                 .delete_all(&path)
                 .map_err(StoreError::io("delete", &path))?;
         }
@@ -176,7 +178,7 @@ impl QueueTable {
         count: usize,
         out: &mut Vec<Unit>,
     ) -> Result<(), StoreError> {
-        if queue.read(&*self.files, from, count, out)? {
+        if queue.read(&self.home, from, count, out)? {
             self.note_dirty(queue);
         }
         Ok(())
@@ -196,12 +198,36 @@ impl QueueTable {
         }
     }
 
+    /// Offset of the first unit in the file after the one that holds `offset`.
+    pub(crate) fn next_file_start(&self, offset: u64) -> u64 {
+        self.home.next_file_start(offset)
+    }
+
+    /// Position behind the newest record that has a unit; 0 without any.
+    pub(crate) fn indexed(&self) -> Result<u64, StoreError> {
+        let all = self.all();
+        let mut ends = all.iter().map(|queue| queue.indexed(&self.home));
+        ends.try_fold(0, |end, indexed| Ok(indexed?.max(end)))
+    }
+
+    /// Cuts all queues; see [`Queue::cut`]. Returns how many units that were.
+    pub(crate) fn cut(&self, limit: u64, wipe: bool) -> Result<u64, StoreError> {
+        let all = self.all();
+        let cut = all.iter().map(|queue| queue.cut(&self.home, limit, wipe));
+        cut.sum()
+    }
+
+    /// Deletes files of `queue`; see [`Queue::delete_outdated`].
+    pub(crate) fn delete_outdated(&self, queue: &Queue) -> Result<usize, StoreError> {
+        queue.delete_outdated(&self.home)
+    }
+
     /// Lets every queue begin with its oldest message in a log that begins at `log_start`. A queue
     /// whose files cannot be read is tried again by the next call; its error is returned.
     pub(crate) fn advance_min(&self, log_start: u64) -> Result<(), StoreError> {
         let mut failed = None;
         for queue in self.all() {
-            if let Err(error) = queue.advance_min(&*self.files, log_start) {
+            if let Err(error) = queue.advance_min(&self.home, log_start) {
                 failed = Some(error);
             }
         }
@@ -215,7 +241,7 @@ impl QueueTable {
         let mut scratch = Vec::new();
         let mut failed = None;
         for queue in dirty {
-            match queue.write_out(&*self.files, &mut scratch) {
+            match queue.write_out(&self.home, &mut scratch) {
                 Ok(again) if again => self.note_dirty(&queue),
                 Ok(_) => {}
                 Err(error) => {

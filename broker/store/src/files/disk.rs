@@ -131,7 +131,7 @@ impl Files for DiskFiles {
         }
     }
 
-    fn create_directories(&self, directory: &Path) -> io::Result<()> {
+    fn create_directories(&self, directory: &Path, safe: bool) -> io::Result<()> {
         if directory.is_dir() {
             return Ok(());
         }
@@ -139,12 +139,13 @@ impl Files for DiskFiles {
             .parent()
             .filter(|parent| !parent.as_os_str().is_empty())
         {
-            self.create_directories(parent)?;
+            self.create_directories(parent, safe)?;
         }
         match fs::create_dir(directory) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             Err(error) => Err(error),
-            Ok(()) => sync_parent(directory),
+            Ok(()) if safe => sync_parent(directory),
+            Ok(()) => Ok(()),
         }
     }
 

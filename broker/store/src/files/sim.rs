@@ -424,17 +424,20 @@ impl Files for SimFiles {
         self.sync_parent(directory)
     }
 
-    fn create_directories(&self, directory: &Path) -> io::Result<()> {
+    fn create_directories(&self, directory: &Path, safe: bool) -> io::Result<()> {
         if self.0.tree.lock().is_directory(directory) {
             return Ok(());
         }
         if let Some(parent) = directory.parent() {
-            self.create_directories(parent)?;
+            self.create_directories(parent, safe)?;
         }
         self.step(&Op::Link(directory.to_owned()), |tree, _| {
             tree.link_directory(directory)
         })?;
-        self.sync_parent(directory)
+        if safe {
+            self.sync_parent(directory)?;
+        }
+        Ok(())
     }
 
     fn sync_below(&self, directory: &Path) -> io::Result<()> {

@@ -184,7 +184,7 @@ impl IndexTable {
         };
         let path = self.directory.join(file_name(name));
         self.files
-            .create_directories(&self.directory)
+            .create_directories(&self.directory, true)
             .map_err(StoreError::io("create", &self.directory))?;
         let file = self
             .files

@@ -180,7 +180,7 @@ fn what_follows_damage_is_kept_aside() {
             .all(|path| !path.starts_with("/s/commitlog/cut"))
     );
     let cut = Path::new("/s/commitlog/cut");
-    files.create_directories(cut).unwrap();
+    files.create_directories(cut, true).unwrap();
     for path in again.paths() {
         if path.starts_with(cut) {
             files
@@ -363,4 +363,69 @@ fn units_have_the_documented_bytes() {
     assert_eq!(unit[..8], sent.physical_offset.0.to_be_bytes());
     assert_eq!(unit[8..12], sent.bytes.to_be_bytes());
     assert_eq!(unit[12..], [0, 0, 0, 0, 0, 0x27, 0xA8, 0x07]);
+}
+
+/// Paths of queue files that were written.
+#[derive(Default)]
+struct QueueWrites(Mutex<Vec<std::path::PathBuf>>);
+
+impl crate::sim::Observer for QueueWrites {
+    fn before(&self, op: &crate::sim::Op) {
+        if let crate::sim::Op::Write(path, ..) = op
+            && path.starts_with("/s/consumequeue")
+        {
+            self.0.lock().push(path.clone());
+        }
+    }
+
+    fn after(&self, _: &crate::sim::Op) {}
+}
+
+#[test]
+fn recovery_writes_only_queues_that_were_being_written() {
+    let bench = Bench::new();
+    for queue_id in 0..40 {
+        bench.send("T", queue_id, "synced").unwrap();
+    }
+    bench.writer.index.sync_now().unwrap();
+    bench.send("T", 7, "written, not synced").unwrap();
+    bench.writer.queues.write_out().unwrap();
+    let files = bench.kill();
+    let writes = Arc::new(QueueWrites::default());
+    files.observe(Some(writes.clone()));
+    let bench = Bench::open(files);
+    let written = writes.0.lock().clone();
+    let of_seven = |path: &std::path::PathBuf| path.starts_with("/s/consumequeue/T/7");
+    assert!(
+        !written.is_empty() && written.iter().all(of_seven),
+        "{written:?}"
+    );
+    assert_eq!(bench.bodies("T", 7).len(), 2);
+}
+
+#[test]
+fn long_queues_are_opened_where_they_end() {
+    let config = || StoreConfig {
+        consume_queue_file_bytes: 20 * 1_000,
+        segment_bytes: 1 << 20,
+        ..config(FlushMode::Async)
+    };
+    for crash in [false, true] {
+        for messages in [199, 200, 201, 999, 1_000, 1_001, 1_200] {
+            let bench = Bench::with(SimFiles::new(), config());
+            for n in 0..messages {
+                bench.send("T", 0, &n.to_string()).unwrap();
+            }
+            bench.writer.index.sync_now().unwrap();
+            let files = if crash {
+                bench.kill()
+            } else {
+                bench.shutdown()
+            };
+            let bench = Bench::with(files, config());
+            assert_eq!(bench.reader.max_offset("T", 0), messages);
+            assert_eq!(bench.bodies("T", 0).len() as u64, messages);
+            assert_eq!(bench.send("T", 0, "next").unwrap().queue_offset.0, messages);
+        }
+    }
 }

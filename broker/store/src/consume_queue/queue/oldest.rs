@@ -2,18 +2,16 @@
 
 use std::io;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{NO_RECORD, Queue, UNIT_BYTES, Unit};
+use super::{Home, NO_RECORD, OpenFile, Queue, UNIT_BYTES, Unit};
 use crate::error::StoreError;
-use crate::files::{Files, StoreFile};
 
 /// Reads single units here and there, without keeping a file open for others.
 struct Probe<'a> {
     queue: &'a Queue,
-    files: &'a dyn Files,
-    open: Option<(u64, Arc<dyn StoreFile>)>,
+    home: &'a Home,
+    open: Option<OpenFile>,
 }
 
 impl Queue {
@@ -21,7 +19,7 @@ impl Queue {
     /// is none. Costs nothing if its oldest message lies there already.
     pub(in crate::consume_queue) fn advance_min(
         &self,
-        files: &dyn Files,
+        home: &Home,
         log_start: u64,
     ) -> Result<(), StoreError> {
         if self.oldest.load(Ordering::Relaxed) >= log_start {
@@ -29,7 +27,7 @@ impl Queue {
         }
         let before = self.min_offset();
         let end = self.max_offset();
-        let found = self.first_message(files, before..end, log_start)?;
+        let found = self.first_message(home, before..end, log_start)?;
         let tail = self.tail.lock();
         let (min, oldest) = match found {
             Some((offset, physical_offset)) => (offset, physical_offset),
@@ -38,7 +36,7 @@ impl Queue {
         };
         self.min.store(min, Ordering::Release);
         self.oldest.store(oldest, Ordering::Relaxed);
-        if self.place(before).base < self.place(min).base {
+        if home.place(before).base < home.place(min).base {
             self.outdated.store(true, Ordering::Relaxed);
         }
         Ok(())
@@ -47,13 +45,13 @@ impl Queue {
     /// Offset and position of the first message whose record starts at or behind `log_start`.
     fn first_message(
         &self,
-        files: &dyn Files,
+        home: &Home,
         within: Range<u64>,
         log_start: u64,
     ) -> Result<Option<(u64, u64)>, StoreError> {
         let mut probe = Probe {
             queue: self,
-            files,
+            home,
             open: None,
         };
         let (mut low, mut high, mut found) = (within.start, within.end, None);
@@ -86,14 +84,19 @@ impl Queue {
 
     /// Deletes the files that hold nothing but units before the oldest message, oldest first and
     /// never the last one, for it says where the queue goes on. Returns how many.
-    pub(crate) fn delete_outdated(&self, files: &dyn Files) -> Result<usize, StoreError> {
-        let Some(directory) = self.directory.as_ref().filter(|_| !self.is_deleted()) else {
+    pub(in crate::consume_queue) fn delete_outdated(
+        &self,
+        home: &Home,
+    ) -> Result<usize, StoreError> {
+        if self.homeless || self.is_deleted() {
             return Ok(0);
-        };
-        let keep_from = self.place(self.min_offset()).base;
-        let listed = files
-            .list(directory)
-            .map_err(StoreError::io("list", directory))?;
+        }
+        let keep_from = home.place(self.min_offset()).base;
+        let directory = home.directory(self);
+        let listed = home
+            .files
+            .list(&directory)
+            .map_err(StoreError::io("list", &directory))?;
         let mut old: Vec<u64> = listed
             .iter()
             .filter_map(|(name, _)| name.parse().ok())
@@ -101,18 +104,18 @@ impl Queue {
         let last = old.pop();
         old.retain(|base| *base < keep_from);
         for base in &old {
-            let path = self.path(*base);
-            match files.delete(&path) {
+            let path = home.path(self, *base);
+            match home.files.delete(&path) {
                 // A topic was deleted meanwhile.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 deleted => deleted.map_err(StoreError::io("delete", &path))?,
             }
         }
-        self.delete_outdated_ext(files)?;
+        self.delete_outdated_ext(home)?;
         // A last file that is full becomes superfluous with the next message.
         let again = last.is_some_and(|last| last < keep_from);
         self.outdated.store(again, Ordering::Relaxed);
-        self.tail.lock().open.take_if(|(base, _)| *base < keep_from);
+        self.tail.lock().open.take_if(|open| open.base < keep_from);
         Ok(old.len())
     }
 }
@@ -122,17 +125,17 @@ impl Probe<'_> {
         if let Some(unit) = self.queue.tail.lock().unit(offset) {
             return Ok(Some(unit));
         }
-        let place = self.queue.place(offset);
-        let path = || self.queue.path(place.base);
+        let place = self.home.place(offset);
         let file = match &self.open {
-            Some((base, file)) if *base == place.base => file,
+            Some(open) if open.base == place.base => &open.file,
             _ => {
-                let file = self.files.open(&path());
-                let file = file.map_err(|error| StoreError::io("open", &path())(error))?;
-                &self.open.insert((place.base, file)).1
+                let file = self.home.open(self.queue, place.base)?;
+                let base = place.base;
+                &self.open.insert(OpenFile { base, file }).file
             }
         };
         let mut raw = [0; UNIT_BYTES];
+        let path = || self.home.path(self.queue, place.base);
         file.read_at(&mut raw, place.at)
             .map_err(|error| StoreError::io("read", &path())(error))?;
         Ok(Unit::decode(&raw))
