@@ -9,7 +9,7 @@
 
 pub(crate) const HEADER_BYTES: usize = 40;
 const SLOT_BYTES: u64 = 4;
-pub(super) const ENTRY_BYTES: usize = 20;
+pub(crate) const ENTRY_BYTES: usize = 20;
 
 /// Numbers of slots and entries of every file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,15 +25,15 @@ impl Shape {
         self.entry_at(self.entries)
     }
 
-    pub(super) fn slot_of(self, hash: i32) -> u32 {
+    pub(crate) fn slot_of(self, hash: i32) -> u32 {
         u32::try_from(hash).unwrap_or(0) % self.slots
     }
 
-    pub(super) fn slot_at(slot: u32) -> u64 {
+    pub(crate) fn slot_at(slot: u32) -> u64 {
         HEADER_BYTES as u64 + u64::from(slot) * SLOT_BYTES
     }
 
-    pub(super) fn entry_at(self, number: u32) -> u64 {
+    pub(crate) fn entry_at(self, number: u32) -> u64 {
         Self::slot_at(self.slots) + u64::from(number) * ENTRY_BYTES as u64
     }
 }
@@ -66,13 +66,13 @@ pub(super) struct Key {
 
 /// A key in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) hash: i32,
-    pub(super) offset: u64,
+pub(crate) struct Entry {
+    pub(crate) hash: i32,
+    pub(crate) offset: u64,
     /// Since the file's begin timestamp.
-    pub(super) seconds: i32,
+    pub(crate) seconds: i32,
     /// The next older entry of the slot, 0 if there is none.
-    pub(super) previous: u32,
+    pub(crate) previous: u32,
 }
 
 impl Header {
@@ -182,7 +182,7 @@ impl Entry {
         bytes
     }
 
-    pub(super) fn decode(bytes: &[u8; ENTRY_BYTES]) -> Self {
+    pub(crate) fn decode(bytes: &[u8; ENTRY_BYTES]) -> Self {
         let int = |at: usize| {
             bytes[at..]
                 .first_chunk()

@@ -12,7 +12,7 @@ mod table;
 mod tail;
 
 pub(crate) use file::Wanted;
-pub(crate) use layout::{HEADER_BYTES, Header};
+pub(crate) use layout::{ENTRY_BYTES, Entry, HEADER_BYTES, Header, Shape};
 pub(crate) use recover::Found;
 pub(crate) use table::{IndexMark, IndexTable};
 pub(crate) use tail::Resume;

@@ -9,6 +9,7 @@ use crate::checkpoint::Checkpoint;
 use crate::error::StoreError;
 
 mod ext;
+mod index;
 mod look;
 mod queues;
 mod reader;
@@ -18,6 +19,7 @@ mod walk;
 mod window;
 
 use ext::Ext;
+pub use index::IndexFile;
 pub use look::Look;
 pub use queues::{Ends, OfflineQueue};
 pub use reader::RecordReader;
@@ -72,6 +74,8 @@ pub struct OfflineStore {
     pub segments: Vec<Segment>,
     /// Every queue with a directory, by topic and number.
     pub queues: Vec<OfflineQueue>,
+    /// Files of the key index, oldest first.
+    pub indexes: Vec<IndexFile>,
     /// How it was left.
     pub state: State,
     /// What the file `checkpoint` says; `None` without one.
@@ -132,6 +136,7 @@ impl OfflineStore {
             commit_logs,
             segments: Vec::new(),
             queues: Vec::new(),
+            indexes: index::list(&root.join("index"))?,
             findings: Vec::new(),
             unread: Vec::new(),
         };

@@ -14,13 +14,26 @@ const PIECE_BYTES: usize = 64 << 10;
 #[derive(Debug)]
 pub struct RecordReader<'s> {
     store: &'s OfflineStore,
+    check_crc: bool,
     open: Option<(&'s Segment, Window)>,
 }
 
 impl<'s> RecordReader<'s> {
     /// A reader of `store`.
     pub fn new(store: &'s OfflineStore) -> Self {
-        Self { store, open: None }
+        Self {
+            store,
+            check_crc: true,
+            open: None,
+        }
+    }
+
+    /// A reader that believes checksums.
+    pub(super) fn without_crc(store: &'s OfflineStore) -> Self {
+        Self {
+            check_crc: false,
+            ..Self::new(store)
+        }
     }
 
     /// What stands at a position of the log.
@@ -46,9 +59,8 @@ impl<'s> RecordReader<'s> {
             }
         }
         match &mut self.open {
-            Some((_, window)) => {
-                judge(window, segment, offset, true).map_err(StoreError::io("read", &segment.path))
-            }
+            Some((_, window)) => judge(window, segment, offset, self.check_crc)
+                .map_err(StoreError::io("read", &segment.path)),
             None => Ok(Judged::Outside),
         }
     }

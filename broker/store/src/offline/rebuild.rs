@@ -16,7 +16,7 @@ use crate::open::{mark_in_use, open_stepped, take_lock};
 use crate::reput::Arrivals;
 
 /// Directories that hold nothing but what the log says too.
-pub const DERIVED: [&str; 2] = ["consumequeue", "consumequeue_ext"];
+pub const DERIVED: [&str; 3] = ["consumequeue", "consumequeue_ext", "index"];
 
 /// A store that belongs to this process.
 pub struct Locked {
@@ -94,6 +94,7 @@ impl Locked {
             logics_timestamp: 0,
             logics_physical_offset: 0,
             indexed: None,
+            index: None,
             ..known
         };
         let path = self.root.join("checkpoint");

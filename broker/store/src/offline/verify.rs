@@ -16,6 +16,7 @@ use super::{OfflineStore, Segment};
 use crate::error::StoreError;
 
 mod follow;
+mod index;
 mod report;
 mod units;
 
@@ -30,6 +31,8 @@ pub struct Options {
     pub threads: usize,
     /// Topics that exist, if that is known: messages of others need no queue.
     pub topics: Option<HashSet<String>>,
+    /// Slots of index files, where those have not the usual proportion of slots to entries.
+    pub index_slots: Option<u32>,
 }
 
 /// Checks everything in `store`.
@@ -66,7 +69,7 @@ pub fn verify(
         .max()
         .unwrap_or(0);
     let end = log_end(store, &seen.segments, known_end, &mut findings);
-    let mut orphans = seen.orphans;
+    let (mut orphans, mut unindexed) = (seen.orphans, 0);
     if !progress.is_stopped() {
         let log = units::Log {
             end: end.offset(),
@@ -74,6 +77,8 @@ pub fn verify(
         };
         orphans += units::check(store, &scans, &seen.hits, &seen.misses, &log, &mut findings)?;
         check_checkpoint(store, end.offset(), &mut findings)?;
+        let slots = options.index_slots;
+        unindexed = index::check(store, slots, end.offset(), progress, &mut findings)?;
     }
     findings.list.sort_by_key(|finding| {
         let place = finding.physical_offset.unwrap_or(0);
@@ -90,6 +95,7 @@ pub fn verify(
         end,
         units: scans.iter().map(|scan| scan.end - scan.first).sum(),
         pending: seen.pending,
+        unindexed,
         orphans,
         findings: findings.list,
         damage: findings.damage,

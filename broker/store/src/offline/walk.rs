@@ -108,6 +108,10 @@ impl Progress {
         self.bytes.load(Ordering::Relaxed)
     }
 
+    pub(super) fn add(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     /// Ends the work early.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
@@ -160,7 +164,7 @@ pub fn walk(
     let (mut at, mut counted, mut looks) = (from, from, 0);
     while at < segment.end() {
         if at - counted >= PIECE_BYTES as u64 {
-            progress.bytes.fetch_add(at - counted, Ordering::Relaxed);
+            progress.add(at - counted);
             counted = at;
             if progress.is_stopped() {
                 return Ok(ControlFlow::Break(()));
@@ -195,7 +199,7 @@ pub fn walk(
         }
         at = next;
     }
-    progress.bytes.fetch_add(at - counted, Ordering::Relaxed);
+    progress.add(at - counted);
     Ok(ControlFlow::Continue(()))
 }
 

@@ -124,6 +124,25 @@ fn print(
         ]);
     }
     writeln!(out, "{rows}")?;
+    if !store.indexes.is_empty() {
+        let head = ["key index", "size", "keys", "first stored", "last stored"];
+        let mut rows = table(&head, &[1, 2]);
+        for file in &store.indexes {
+            let (first, last) = file.times();
+            rows.add_row([
+                file.path
+                    .file_name()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .into_owned(),
+                text::bytes(file.bytes),
+                text::count(u64::from(file.entries())),
+                text::time(first),
+                text::time(last),
+            ]);
+        }
+        writeln!(out, "{rows}")?;
+    }
     if let Some(checkpoint) = &store.checkpoint {
         let mark = checkpoint
             .indexed
@@ -192,6 +211,18 @@ fn as_json(
             })
         })
         .collect();
+    let index = store.indexes.iter().map(|file| {
+        json!({
+            "file": file.path,
+            "bytes": file.bytes,
+            "keys": file.entries(),
+            "first_store_time": file.times().0,
+            "last_store_time": file.times().1,
+            "first_offset": file.offsets().0,
+            "last_offset": file.offsets().1,
+        })
+    });
+    let index: Vec<_> = index.collect();
     let checkpoint = store.checkpoint.map(|checkpoint| {
         json!({
             "physic_timestamp": checkpoint.physic_timestamp,
@@ -218,6 +249,7 @@ fn as_json(
         "checkpoint": checkpoint,
         "segments": segments,
         "queues": queues,
+        "index": index,
         "findings": findings,
         "not_read": store.unread,
     })

@@ -43,7 +43,7 @@ enum Command {
     Stats(stats::Args),
     /// Write messages as JSON lines.
     Export(export::Args),
-    /// Make ConsumeQueues anew from the log.
+    /// Make ConsumeQueues and key index anew from the log.
     Rebuild(rebuild::Args),
 }
 

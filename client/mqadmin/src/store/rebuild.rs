@@ -21,7 +21,7 @@ use crate::text;
 /// What a broker makes when nothing else is set: 300,000 units.
 const QUEUE_FILE_BYTES: u64 = 6_000_000;
 
-/// Deletes ConsumeQueues and makes them anew from the log. The store must not be open.
+/// Deletes ConsumeQueues and key index and makes them anew from the log. The store must not be open.
 /// Before anything is deleted the log is read; when it is damaged, or could not give back what is
 /// there now, nothing is changed. Interrupted later, the next start of a broker does the rest.
 #[derive(clap::Args)]
@@ -38,6 +38,9 @@ pub struct Args {
     /// when those are due.
     #[arg(long, value_name = "LEVELS", value_parser = parse_levels)]
     delay_levels: Option<DelayLevels>,
+    /// Slots of the key index's files (maxHashSlotNum), if maxIndexNum is not four times as many.
+    #[arg(long, value_name = "N")]
+    index_slots: Option<u32>,
 }
 
 fn parse_levels(text: &str) -> Result<DelayLevels, String> {
@@ -258,7 +261,22 @@ fn config(args: &Args, store: &OfflineStore) -> Result<StoreConfig> {
         .find(|bytes| *bytes > 0 && bytes % 20 == 0);
     let ext_file = store.queues.iter().find_map(OfflineQueue::ext_file_bytes);
     let usual = StoreConfig::new(&store.root);
+    let shape = store.indexes.first().map(|file| {
+        let said = file.slots_and_entries(args.index_slots);
+        said.ok_or_else(|| {
+            Usage(format!(
+                "{}: {} bytes; name the number of its slots with --index-slots",
+                file.path.display(),
+                file.bytes
+            ))
+        })
+    });
+    let (index_slots, index_entries) = shape
+        .transpose()?
+        .unwrap_or((usual.index_slots, usual.index_entries));
     Ok(StoreConfig {
+        index_slots,
+        index_entries,
         consume_queue_ext: ext_file.is_some(),
         consume_queue_ext_file_bytes: ext_file.unwrap_or(usual.consume_queue_ext_file_bytes),
         commit_log: commit_log.clone(),

@@ -64,6 +64,8 @@ pub fn config(root: &Path, mode: FlushMode) -> StoreConfig {
         consume_queue_file_bytes: 100,
         flush_mode: mode,
         index_interval: Duration::from_hours(1),
+        index_slots: 10,
+        index_entries: 40,
         // However full the disk of whoever runs the tests.
         retention: RetentionConfig {
             warning_percent: 100,
@@ -189,6 +191,14 @@ impl Made {
         let at = offset * 20 % 100;
         let name = format!("consumequeue/{topic}/{queue}/{:020}", offset * 20 - at);
         (self.root().join(name), at)
+    }
+
+    /// The files of the key index.
+    pub fn index(&self) -> Vec<PathBuf> {
+        let files = fs::read_dir(self.root().join("index")).unwrap();
+        let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+        files.sort();
+        files
     }
 
     pub fn run(&self, args: &[&str]) -> Done {

@@ -191,6 +191,100 @@ fn each_part_of_a_unit_is_checked() {
 }
 
 #[test]
+fn each_part_of_the_index_is_checked() {
+    // 10 slots; entry 1 stands behind 40 + 10 * 4 + 20 bytes.
+    let entry = |number: u64| 80 + number * 20;
+    let check = |file: usize, at: u64, bytes: &[u8], place: u64, problem: &str| {
+        let made = make(FlushMode::Sync);
+        let path = made.index()[file].clone();
+        overwrite(&(path.clone(), 0), at, bytes);
+        finds(&made, "index", &(path, place), problem);
+    };
+    let made = make(FlushMode::Sync);
+    assert!(made.index().len() > 2);
+    let (_, json) = made.json(VERIFY);
+    assert_eq!(
+        (&json["index_entries"], &json["unindexed"]),
+        (&96.into(), &0.into()),
+        "{json:#}"
+    );
+    check(0, 32, &[0x7F], 32, "slots are used, the file has 40 and 10");
+    check(0, 36, &[0x7F], 32, "is next and");
+    check(0, 24, &[1], 16, "the header says records 0 to");
+    check(
+        0,
+        40,
+        &7_u32.to_be_bytes(),
+        40,
+        "slot 0 begins with entry 7",
+    );
+    check(
+        1,
+        entry(6) + 16,
+        &3_u32.to_be_bytes(),
+        entry(6),
+        "entry 6 follows entry 3 of its slot",
+    );
+    check(1, entry(6) + 11, &[0xFF], entry(6), "where none stands");
+    check(0, entry(6), &[0x80], entry(6), "entry 6 has the hash");
+    // The last digit of a hash and ten more: the same slot.
+    let path = made.index()[0].clone();
+    let bytes = fs::read(&path).unwrap();
+    let at = usize::try_from(entry(6)).unwrap();
+    let hash = u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());
+    check(
+        0,
+        entry(6),
+        &(hash - 10).to_be_bytes(),
+        entry(8),
+        "which none of its keys has",
+    );
+}
+
+#[test]
+fn records_without_an_index_entry_are_named_or_counted() {
+    let made = make(FlushMode::Sync);
+    let index = made.index();
+    let (_, json) = made.json(&["ls", "--json"]);
+    let files = json["index"].as_array().unwrap();
+    assert_eq!((files.len(), &files[0]["keys"]), (index.len(), &39.into()));
+    let without = StoreConfig {
+        index_keys: false,
+        ..config(made.root(), FlushMode::Sync)
+    };
+    let opened = Opened::with(without);
+    let keyed = Message::new("orders", 0, b"late");
+    opened.send(Message {
+        properties: "KEYS\u{1}late\u{2}",
+        ..keyed
+    });
+    opened.tasks.shutdown().unwrap();
+    let (code, json) = made.json(VERIFY);
+    assert_eq!((code, &json["unindexed"]), (0, &1.into()), "{json:#}");
+    // Several keys of one record stand in two files.
+    fs::remove_file(index.last().unwrap()).unwrap();
+    let (code, json) = made.json(VERIFY);
+    assert_eq!(code, 1);
+    assert!(
+        findings(&json)[0]["problem"]
+            .as_str()
+            .unwrap()
+            .starts_with("2 of 4 keys of the record at"),
+        "{json:#}"
+    );
+    let made = make(FlushMode::Sync);
+    fs::remove_file(&made.index()[1]).unwrap();
+    let (code, json) = made.json(VERIFY);
+    assert_eq!(code, 1);
+    assert!(
+        findings(&json)
+            .iter()
+            .any(|f| f["problem"] == "no entry of the key index for this record's keys"),
+        "{json:#}"
+    );
+}
+
+#[test]
 fn ext_units_are_checked_and_made_anew() {
     let dir = tempfile::tempdir().unwrap();
     let with_ext = |root: &Path| StoreConfig {

@@ -16,6 +16,8 @@ pub enum Part {
     Record,
     /// ConsumeQueues.
     Unit,
+    /// The key index.
+    Index,
     /// The checkpoint.
     Checkpoint,
 }
@@ -135,6 +137,8 @@ pub struct Report {
     pub units: u64,
     /// Records that wait for their unit: the broker is about to write it, or its next start will.
     pub pending: u64,
+    /// Records with keys behind the newest entry of the key index.
+    pub unindexed: u64,
     /// Records of topics that were deleted; no queue knows them.
     pub orphans: u64,
     /// What is wrong, the log first, each part in order; of many only the first.
