@@ -5,6 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use common::message::java_hash;
 
+mod crash;
+
 const SLOTS: usize = 16;
 const ENTRIES: usize = 24;
 const FILE_BYTES: usize = 40 + 4 * SLOTS + 20 * ENTRIES;

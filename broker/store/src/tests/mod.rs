@@ -90,10 +90,29 @@ impl Bench {
     }
 
     pub(crate) fn with(files: Arc<SimFiles>, config: StoreConfig) -> Self {
+        Self::opened(files, |files, clock, arrivals| {
+            open(config, files, clock, arrivals)
+        })
+    }
+
+    /// Without threads: nothing happens on the disk but what a test asks for.
+    pub(crate) fn stepped(files: Arc<SimFiles>) -> Self {
+        Self::opened(files, |files, clock, arrivals| {
+            crate::sim::open(config(FlushMode::Async), files, clock, arrivals)
+        })
+    }
+
+    fn opened(
+        files: Arc<SimFiles>,
+        open: impl FnOnce(
+            Arc<SimFiles>,
+            Arc<ManualClock>,
+            Arc<Seen>,
+        ) -> Result<(StoreWriter, StoreReader, StoreTasks), StoreError>,
+    ) -> Self {
         let clock = Arc::new(ManualClock::new(Millis(1_000_000)));
         let arrivals = Arc::new(Seen::default());
-        let (writer, reader, tasks) =
-            open(config, files.clone(), clock.clone(), arrivals.clone()).unwrap();
+        let (writer, reader, tasks) = open(files.clone(), clock.clone(), arrivals.clone()).unwrap();
         Self {
             files,
             clock,
