@@ -31,6 +31,10 @@ pub enum Command {
     Route(RouteArgs),
     /// Serve: parse frames like the broker, answer sends without storing them. The ceiling of the machine.
     Stub(StubArgs),
+    /// Commit offsets and wait for each answer.
+    Commit(CommitArgs),
+    /// Create topics one after the other.
+    Topics(TopicsArgs),
     /// Start a broker and measure the time from exec to its first acknowledged send.
     Startup(StartupArgs),
     /// Compare runs that were collected in a file.
@@ -173,6 +177,34 @@ pub struct RouteArgs {
     pub run: Run,
     #[command(flatten)]
     pub load: Load,
+}
+
+/// `mqbench commit`.
+#[derive(clap::Args)]
+pub struct CommitArgs {
+    #[command(flatten)]
+    pub target: Target,
+    #[command(flatten)]
+    pub run: Run,
+    #[command(flatten)]
+    pub load: Load,
+}
+
+/// `mqbench topics`.
+#[derive(clap::Args)]
+pub struct TopicsArgs {
+    /// Broker, as host:port.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub broker: String,
+    /// How many.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub count: u32,
+    /// Queues of each.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
+    pub queues: u16,
+    /// Process of the server, whose CPU time and memory are noted.
+    #[arg(long, value_name = "PID")]
+    pub server_pid: Option<u32>,
 }
 
 /// `mqbench stub`.

@@ -18,6 +18,7 @@ const UPDATE_AND_CREATE_TOPIC: i32 = 17;
 const GET_MAX_OFFSET: i32 = 30;
 const GET_MIN_OFFSET: i32 = 31;
 const GET_ROUTEINFO_BY_TOPIC: i32 = 105;
+const GET_SUBSCRIPTIONGROUP_CONFIG: i32 = 352;
 
 /// How long a server may take until it does what a run needs: to accept, to create a topic, to know its route.
 pub const PATIENCE: Duration = Duration::from_mins(1);
@@ -125,6 +126,15 @@ impl Control {
             }
             Ok(())
         })
+    }
+
+    /// Makes sure that a group is known. Asking for it creates it where groups create themselves.
+    pub fn create_group(&mut self, group: &str) -> anyhow::Result<()> {
+        let answer = self.call(GET_SUBSCRIPTIONGROUP_CONFIG, &[("group", group.to_owned())])?;
+        if answer.code != 0 {
+            bail!("group {group}: code {}: {}", answer.code, answer.remark());
+        }
+        Ok(())
     }
 
     fn offset(&mut self, code: i32, topic: &str, queue: u16) -> anyhow::Result<u64> {

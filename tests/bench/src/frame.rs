@@ -7,6 +7,8 @@ use crate::stamp::{Fill, STAMP_BYTES, Stamp};
 const SEND_MESSAGE_V2: i32 = 310;
 /// `PULL_MESSAGE`.
 const PULL_MESSAGE: i32 = 11;
+/// `UPDATE_CONSUMER_OFFSET`.
+const UPDATE_CONSUMER_OFFSET: i32 = 15;
 /// `GET_ROUTEINFO_BY_TOPIC`.
 const GET_ROUTEINFO_BY_TOPIC: i32 = 105;
 
@@ -320,6 +322,40 @@ impl RouteTemplate {
     }
 }
 
+/// Commits of offsets in one queue.
+pub struct CommitTemplate {
+    template: Template,
+    offset_at: usize,
+}
+
+impl CommitTemplate {
+    /// Builds the frame.
+    pub fn new(group: &str, topic: &str, queue: u16, serialization: Serialization) -> Self {
+        let mark = format!("{:0OFFSET_DIGITS$}", u64::MAX / 2);
+        let fields = [
+            ("consumerGroup", group.to_owned()),
+            ("topic", topic.to_owned()),
+            ("queueId", queue.to_string()),
+            ("commitOffset", mark.clone()),
+        ];
+        let template = Template::new(serialization, UPDATE_CONSUMER_OFFSET, &fields, b"");
+        let offset_at = template.find(mark.as_bytes());
+        Self {
+            template,
+            offset_at,
+        }
+    }
+
+    /// Appends a commit of `offset`.
+    pub fn push(&self, opaque: u32, offset: u64, out: &mut Vec<u8>) {
+        let frame = self.template.push(opaque, out);
+        write_digits(
+            &mut frame[self.offset_at..self.offset_at + OFFSET_DIGITS],
+            offset,
+        );
+    }
+}
+
 /// Any other request, for preparing a run.
 pub fn control(code: i32, opaque: u32, fields: &[(&str, String)]) -> Vec<u8> {
     let mut out = Vec::new();
@@ -354,6 +390,20 @@ mod tests {
         let header = u32::from_be_bytes(frame[4..8].try_into().unwrap()) & 0xFF_FFFF;
         let (header, body) = frame[8..].split_at(usize::try_from(header).unwrap());
         (frame[4], header, body)
+    }
+
+    #[test]
+    fn a_commit_carries_its_offset() {
+        let template = CommitTemplate::new("g", "t", 3, Serialization::Json);
+        let mut out = Vec::new();
+        template.push(OPAQUE_FIRST + 7, 42, &mut out);
+        let text = String::from_utf8_lossy(&out);
+        let offset = format!("\"commitOffset\":\"{:0OFFSET_DIGITS$}\"", 42);
+        assert!(
+            text.contains(&offset) && text.contains("\"queueId\":\"3\""),
+            "{text}"
+        );
+        assert!(text.contains("\"opaque\":1000000007"), "{text}");
     }
 
     #[test]

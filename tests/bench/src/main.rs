@@ -22,6 +22,7 @@ mod runs;
 mod stamp;
 mod startup;
 mod stub;
+mod tables;
 mod tally;
 
 use std::process::ExitCode;
@@ -37,6 +38,8 @@ fn main() -> ExitCode {
         Command::E2e(args) => runs::e2e(&args),
         Command::Route(args) => runs::route(&args),
         Command::Stub(args) => stub::serve(&args),
+        Command::Commit(args) => tables::commit(&args),
+        Command::Topics(args) => tables::topics(&args),
         Command::Startup(args) => startup::measure(&args),
         Command::Compare(args) => compare::compare(&args),
     };

@@ -35,18 +35,18 @@ const SUSPEND_MS: u64 = 5_000;
 const FILL_WINDOW: usize = 16;
 
 /// A topic at a broker, ready to be used.
-struct Place {
-    broker: String,
-    topic: String,
-    queues: u16,
+pub struct Place {
+    pub broker: String,
+    pub topic: String,
+    pub queues: u16,
     /// Random number of this run.
-    run: u32,
+    pub run: u32,
     /// Per queue the offset after what is there already.
     bases: Vec<u64>,
 }
 
 impl Place {
-    fn prepare(target: &Target) -> anyhow::Result<Self> {
+    pub fn prepare(target: &Target) -> anyhow::Result<Self> {
         let broker = match (&target.broker, &target.namesrv) {
             (Some(broker), _) => broker.clone(),
             (None, Some(namesrv)) => control::find_broker(namesrv)?,
@@ -118,11 +118,11 @@ impl Place {
     }
 }
 
-fn shared(run: &Run) -> Arc<Shared> {
+pub fn shared(run: &Run) -> Arc<Shared> {
     Shared::new(run.threads.into(), run.timeout)
 }
 
-fn plan(run: &Run, count: Option<u64>, label: &'static str) -> Plan {
+pub fn plan(run: &Run, count: Option<u64>, label: &'static str) -> Plan {
     let end = match count {
         Some(_) => End::Requests(count),
         None => End::After(run.duration.unwrap_or(DURATION)),
@@ -141,7 +141,7 @@ fn plan(run: &Run, count: Option<u64>, label: &'static str) -> Plan {
 }
 
 /// When the requests of connection `index` of `connections` are due, so that all together make `rate` per second.
-fn pace(shared: &Shared, rate: Option<u64>, index: u16, connections: u16) -> Option<Pace> {
+pub fn pace(shared: &Shared, rate: Option<u64>, index: u16, connections: u16) -> Option<Pace> {
     let every_ns = 1_000_000_000 * u64::from(connections) / rate?;
     let first_ns = shared.now_ns() + every_ns * u64::from(index) / u64::from(connections);
     Some(Pace {
@@ -150,7 +150,7 @@ fn pace(shared: &Shared, rate: Option<u64>, index: u16, connections: u16) -> Opt
     })
 }
 
-fn load_json(load: &Load) -> serde_json::Value {
+pub fn load_json(load: &Load) -> serde_json::Value {
     json!({ "connections": load.connections, "window": load.window, "rate": load.rate, "count": load.count })
 }
 
@@ -162,7 +162,7 @@ fn check_acknowledged(outcome: &mut Outcome) {
 }
 
 /// Prints the report; whether everything was right.
-fn finish(report: &Report<'_>, run: &Run) -> bool {
+pub fn finish(report: &Report<'_>, run: &Run) -> bool {
     if !run.quiet {
         println!("{}", report.table());
     }
