@@ -63,6 +63,14 @@ impl ConfigFile {
         &self.path
     }
 
+    /// The digest of the file, if there is one.
+    ///
+    /// # Errors
+    /// The system refuses to read it.
+    pub fn digest(&self) -> Result<Option<Digest>, ConfigFileError> {
+        Ok(bytes(&self.path)?.map(|bytes| Digest::of(&bytes)))
+    }
+
     /// What the file holds.
     ///
     /// # Errors
@@ -163,17 +171,22 @@ fn rename(from: &Path, to: &Path) -> Result<(), ConfigFileError> {
     })
 }
 
+/// The content of a file, if there is one.
+fn bytes(path: &Path) -> Result<Option<Vec<u8>>, ConfigFileError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(ConfigFileError::Io {
+            operation: "read",
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
 fn read<T: DeserializeOwned>(path: &Path) -> Result<Content<T>, ConfigFileError> {
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(Content::Absent),
-        Err(source) => {
-            return Err(ConfigFileError::Io {
-                operation: "read",
-                path: path.to_owned(),
-                source,
-            });
-        }
+    let Some(bytes) = bytes(path)? else {
+        return Ok(Content::Absent);
     };
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Ok(Content::Damaged("it is empty".to_owned()));

@@ -36,6 +36,8 @@ impl Database {
         options.create_missing_column_families(true);
         options.set_max_open_files(OPEN_FILES);
         options.set_table_cache_num_shard_bits(0);
+        // Or else sixteen threads are started to open a handful of files.
+        options.set_max_file_opening_threads(1);
         options.set_max_background_jobs(2);
         options.set_max_total_wal_size(WAL_BYTES);
         options.set_manifest_preallocation_size(64 << 10);

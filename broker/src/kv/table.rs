@@ -124,7 +124,7 @@ impl KvTable {
         let known = known(start, family)?;
         let rows = start.take(family);
         let has_rows = known.is_some() || !rows.is_empty();
-        let mut table = Self {
+        let table = Self {
             kv: start.kv().clone(),
             family,
             changed: AtomicBool::new(false),
@@ -139,19 +139,31 @@ impl KvTable {
     }
 
     fn choose<D: Document>(
-        &mut self,
+        &self,
         path: &Path,
         rows: Vec<Row>,
         has_rows: bool,
     ) -> Result<Option<D>, TableError> {
-        let Exchange { file, known } = self.exchange.get_mut();
-        let (in_place, copy) = (file.read::<D>()?, file.read_copy::<D>()?);
+        let mut exchange = self.exchange.lock();
+        let Exchange { file, known } = &mut *exchange;
+        // Mostly the file is ours, and there is nothing to parse.
+        let ours = file
+            .digest()?
+            .is_some_and(|digest| known.file.contains(&digest));
+        if ours {
+            self.touch();
+            return read_rows(path, self.family, rows).map(Some);
+        }
+        let in_place = file.read::<D>()?;
+        let copy = match in_place {
+            Content::Good(..) => Content::Absent,
+            _ => file.read_copy::<D>()?,
+        };
         let source = source(look(&in_place), look(&copy), known, has_rows);
         let name = file.path().display();
         if !matches!(source, Source::File | Source::Nothing) {
             // Rows may be newer, and a copy is no file.
-            *self.changed.get_mut() = true;
-            self.wake.notify_one();
+            self.touch();
         }
         if let Content::Damaged(reason) = &in_place
             && source != Source::Lost
