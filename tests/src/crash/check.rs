@@ -1,9 +1,10 @@
 use std::collections::HashMap;
+use std::ops::Range;
 
 use anyhow::{Context, Result, bail, ensure};
 
 use super::books::{Books, Fault, Page, Queue};
-use crate::{CONSUMER_GROUP, Connection, records};
+use crate::{CONSUMER_GROUP, Connection, Record, records};
 
 /// How much a check reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +91,7 @@ impl Books {
             }
         }
         page.checked = end;
+        self.check_keys(connection, queue, page, from..end)?;
         self.check_group(connection, queue, page)?;
         Ok(read)
     }
@@ -121,6 +123,47 @@ impl Books {
             let text = format!("message {number} is at {queue} {offset} and at {other} {at}");
             self.fault(Fault::Altered, text);
         }
+    }
+
+    /// A few of the messages of `range` are found by their keys.
+    fn check_keys(
+        &self,
+        connection: &mut Connection,
+        queue: &Queue,
+        page: &mut Page,
+        range: Range<i64>,
+    ) -> Result<()> {
+        const SAMPLES: usize = 8;
+        let step = usize::try_from(range.end - range.start)?.div_ceil(SAMPLES);
+        for offset in range.step_by(step.max(1)) {
+            let number = page.slot(offset).map_or(0, |slot| slot.number);
+            for (key, unique) in [
+                (format!("k{number}"), "false"),
+                (format!("u{number}"), "true"),
+            ] {
+                let fields = [
+                    ("topic", queue.topic.as_str()),
+                    ("key", &key),
+                    ("maxNum", "32"),
+                    ("beginTimestamp", "0"),
+                    ("endTimestamp", "9223372036854775807"),
+                    ("_UNIQUE_KEY_QUERY", unique),
+                ];
+                let answer = connection.call(12, &fields, &[])?;
+                let found = match answer.code {
+                    0 => records(&answer.body)?,
+                    // None.
+                    22 => Vec::new(),
+                    code => bail!("query {key}: code {code}: {}", answer.remark),
+                };
+                let here = |record: &Record| (record.queue, record.offset) == (queue.id, offset);
+                if !found.iter().any(here) && offset >= page.least {
+                    let text = format!("{queue} {offset}: not among {} of {key}", found.len());
+                    self.fault(Fault::Lost, text);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The group's offset is no lower than what was confirmed, nothing nobody asked for, and not

@@ -20,11 +20,13 @@ const QUEUES: u32 = 4;
 
 /// Small files, so that each of some hundred messages' distance from a kill to the end of a file is
 /// met; batches of the longest bodies fit. What has expired is deleted at once.
-const SMALL_FILES: [(&str, &str); 5] = [
+const SMALL_FILES: [(&str, &str); 7] = [
     ("cleanResourceInterval", "20"),
     ("deleteCommitLogFilesInterval", "0"),
     ("mappedFileSizeCommitLog", "1048576"),
     ("mappedFileSizeConsumeQueue", "20000"),
+    ("maxHashSlotNum", "500"),
+    ("maxIndexNum", "4000"),
     ("maxMessageSize", "262144"),
 ];
 
