@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use tests::crash::{Extent, Load, Moments, Trial};
-use tests::{Answer, CONSUMER_GROUP, Cluster, Connection, http_get, patiently};
+use tests::{Answer, CONSUMER_GROUP, Cluster, Connection, Record, http_get, patiently, records};
 
 use crate::SOON;
 use crate::failing_disk::{ALWAYS, Call, Error, FailingDisk};
@@ -102,6 +102,27 @@ impl Fixture {
             self.stored.push(body);
         }
         bail!("{MOST} messages were taken")
+    }
+
+    /// The messages with the keys `key0` and so on, up to `end`, can be looked up.
+    fn keys_are_found(&mut self, end: u32) -> Result<()> {
+        for number in 0..end {
+            let key = format!("key{number}");
+            let fields = [
+                ("topic", TOPIC),
+                ("key", &key),
+                ("maxNum", "8"),
+                ("beginTimestamp", "0"),
+                ("endTimestamp", "9223372036854775807"),
+            ];
+            let found = records(&self.connection.call(12, &fields, &[])?.ok()?.body)?;
+            let is_it = |record: &Record| record.body == number.to_string().as_bytes();
+            ensure!(
+                found.len() == 1 && found.iter().all(is_it),
+                "{key}: {found:?}"
+            );
+        }
+        Ok(())
     }
 
     /// Commits an offset of the group.
@@ -362,6 +383,34 @@ fn a_checkpoint_that_cannot_be_written_loses_nothing() -> Result<()> {
         fixture.restart_on_a_disk_that_works()?;
     }
     Ok(())
+}
+
+/// Keys wait in memory while their files cannot be written, and are made from the log again.
+#[test]
+fn keys_are_found_while_their_files_fail_and_afterwards() -> Result<()> {
+    const KEYS: u32 = 200;
+    let small = [("maxHashSlotNum", "10"), ("maxIndexNum", "50")];
+    let Some(mut fixture) = Fixture::new(&small)? else {
+        return Ok(());
+    };
+    fixture
+        .disk
+        .fail(Call::Write, "/index/", Error::Io, 0, ALWAYS)?;
+    for number in 0..KEYS {
+        let connection = &mut fixture.connection;
+        let properties = format!("KEYS\u{1}key{number}\u{2}");
+        let body = number.to_string();
+        let frame = connection.send_frame(TOPIC, 0, &properties, body.as_bytes());
+        connection.write(&frame)?;
+        connection.read()?.ok()?;
+        fixture.stored.push(body.into_bytes());
+    }
+    patiently("it is tried", SOON, || {
+        Ok((fixture.disk.matched()? > 2).then_some(()))
+    })?;
+    fixture.keys_are_found(KEYS)?;
+    fixture.restart_on_a_disk_that_works()?;
+    fixture.keys_are_found(KEYS)
 }
 
 /// An offset is answered for once it is on the disk, or not at all; messages have nothing to do with it.

@@ -52,33 +52,37 @@ pub struct PowerCut {
 }
 
 impl PowerCut {
-    /// An empty disk below `dir`, mounted; `None`, with the reason on standard error, where mounts
-    /// are not permitted.
-    ///
-    /// # Errors
-    /// When it cannot be made though mounts are permitted.
-    pub fn new(dir: &Path) -> Result<Option<Self>> {
+    /// An empty disk below `dir`, mounted; `None`, with the reason on standard error, where that is
+    /// not permitted or the machine lacks what it takes.
+    pub fn new(dir: &Path) -> Option<Self> {
         let power = Self {
             floors: ["floor-0", "floor-1"].map(|name| dir.join(name)),
             current: 0,
             shelf: dir.join("shelf"),
             disk: dir.join("disk"),
         };
-        for floor in &power.floors {
-            let image = floor.with_extension("img");
-            make_ext4(&image, FLOOR_BYTES)?;
-            if let Err(refused) = mount(&image, floor).and_then(|()| freeze_and_thaw(floor)) {
+        match power.make() {
+            Ok(()) => Some(power),
+            Err(refused) => {
                 eprintln!("skipped: power cuts ({refused:#})");
-                return Ok(None);
+                None
             }
         }
-        make_ext4(&power.shelf_image(0), SHELF_BYTES)?;
-        mount(&power.shelf_image(0), &power.shelf)?;
-        make_ext4(&power.disk_image(), DISK_BYTES)?;
-        mount(&power.disk_image(), &power.disk)?;
+    }
+
+    fn make(&self) -> Result<()> {
+        for floor in &self.floors {
+            let image = floor.with_extension("img");
+            make_ext4(&image, FLOOR_BYTES)?;
+            mount(&image, floor)?;
+            freeze_and_thaw(floor)?;
+        }
+        make_ext4(&self.shelf_image(0), SHELF_BYTES)?;
+        mount(&self.shelf_image(0), &self.shelf)?;
+        make_ext4(&self.disk_image(), DISK_BYTES)?;
+        mount(&self.disk_image(), &self.disk)?;
         // Everything up to here is before the first moment at which the power may be cut.
-        run("sync", &["-f".as_ref(), power.shelf.as_ref()])?;
-        Ok(Some(power))
+        run("sync", &["-f".as_ref(), self.shelf.as_ref()])
     }
 
     /// Where the disk is mounted.

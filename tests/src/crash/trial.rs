@@ -69,10 +69,11 @@ impl Trial {
         Self::on(seed, settings, None, dir)
     }
 
-    /// A new store on a disk whose power can be cut; `None` where mounts are not permitted.
+    /// A new store on a disk whose power can be cut; `None` where there can be none, which is said on
+    /// standard error.
     ///
     /// # Errors
-    /// When the disk cannot be made or the servers do not become ready.
+    /// When the servers do not become ready.
     pub fn with_power_cuts(seed: u64, settings: &[(&str, &str)]) -> Result<Option<Self>> {
         // In memory, where there is such a place: what is tested is the order of writes, and a
         // shared disk would only make them slow.
@@ -85,7 +86,7 @@ impl Trial {
         let dir = tempfile::Builder::new()
             .prefix("arugula-")
             .tempdir_in(place)?;
-        let Some(disk) = PowerCut::new(dir.path())? else {
+        let Some(disk) = PowerCut::new(dir.path()) else {
             return Ok(None);
         };
         Self::on(seed, settings, Some(disk), dir).map(Some)
