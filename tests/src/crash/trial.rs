@@ -25,7 +25,7 @@ const SMALL_FILES: [(&str, &str); 7] = [
     ("deleteCommitLogFilesInterval", "0"),
     ("mappedFileSizeCommitLog", "1048576"),
     ("mappedFileSizeConsumeQueue", "20000"),
-    ("maxHashSlotNum", "500"),
+    ("maxHashSlotNum", "1000"),
     ("maxIndexNum", "4000"),
     ("maxMessageSize", "262144"),
 ];
