@@ -68,7 +68,7 @@ pub(crate) fn open_stepped(
         full_timestamp: checkpoint.index_timestamp,
         log: segments.min_offset()..recovered.end,
     };
-    let index = IndexTable::open(&config, &files, &clock, &found)?;
+    let index = IndexTable::open(&config, &files, &clock, &segments, &found)?;
     let Recovered {
         end,
         mark,

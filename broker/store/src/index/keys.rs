@@ -69,6 +69,11 @@ impl<'a> Keys<'a> {
         self.tags == Some(tags)
     }
 
+    /// Whether there is a key besides the tags.
+    pub(super) fn has_plain(&self) -> bool {
+        self.plain().next().is_some()
+    }
+
     fn plain(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         let several = self.several.unwrap_or_default().split(' ');
         let unique = self.unique.into_iter();

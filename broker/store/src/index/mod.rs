@@ -5,6 +5,7 @@
 
 mod file;
 mod fill;
+mod gap;
 pub(crate) mod keys;
 mod layout;
 mod recover;

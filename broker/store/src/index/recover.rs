@@ -7,9 +7,11 @@ use std::sync::Arc;
 use common::clock::Clock;
 
 use super::file::{IndexFile, file_name};
+use super::gap::without_gap;
 use super::layout::{HEADER_BYTES, Header, Shape};
 use super::table::{IndexMark, IndexTable, State};
 use super::tail::Resume;
+use crate::commit_log::segments::Segments;
 use crate::config::StoreConfig;
 use crate::error::StoreError;
 use crate::files::Files;
@@ -130,6 +132,7 @@ impl IndexTable {
         config: &StoreConfig,
         files: &Arc<dyn Files>,
         clock: &Arc<dyn Clock>,
+        segments: &Segments,
         found: &Found,
     ) -> Result<Option<Arc<Self>>, StoreError> {
         if !config.index_keys {
@@ -141,7 +144,11 @@ impl IndexTable {
             entries: config.index_entries,
         };
         let candidates = list(&**files, &directory, shape)?;
-        let kept = judge(&candidates, shape, found);
+        let mut kept = judge(&candidates, shape, found);
+        if kept.resume.is_none() {
+            let together = without_gap(&kept.files, segments, found.log.start);
+            kept.files.truncate(together);
+        }
         let path = |name| directory.join(file_name(name));
         let dropped = candidates[kept.files.len()..].iter().rev();
         for path in dropped.map(|file| path(file.name)) {
