@@ -5,8 +5,10 @@
 
 mod damage;
 mod files;
+mod keys;
 mod later;
 mod model;
+mod offsets;
 mod site;
 mod turn;
 mod wire;
@@ -17,10 +19,10 @@ use anyhow::{Context, Result};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
-use tests::Language;
+use tests::{Connection, Language};
 
 use crate::available;
-use damage::{Copy, tear_tables};
+use damage::{Copy, lose_keys, tear_tables};
 use files::check_units;
 use later::Later;
 use model::Model;
@@ -67,11 +69,27 @@ struct Relay {
     later: Later,
     rng: StdRng,
     turns: usize,
+    /// How the last turn ended.
+    before: End,
 }
 
 impl Relay {
     fn turn(&mut self, maker: Maker, end: End) -> Result<()> {
         self.turn_with(maker, end, |_| Ok(()))
+    }
+
+    /// Starts a broker; it has to serve everything that was there before.
+    fn begin(&mut self, maker: Maker) -> Result<Connection> {
+        let mut connection = self.site.start(maker)?;
+        self.model.verify(&mut connection, maker, &mut self.rng)?;
+        keys::verify(
+            &self.model,
+            &mut connection,
+            maker,
+            self.before,
+            &mut self.rng,
+        )?;
+        Ok(connection)
     }
 
     /// `begun` is called with the store once the broker serves what was there before.
@@ -81,8 +99,7 @@ impl Relay {
         end: End,
         begun: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<()> {
-        let mut connection = self.site.start(maker)?;
-        self.model.verify(&mut connection, maker, &mut self.rng)?;
+        let mut connection = self.begin(maker)?;
         begun(&self.site.store())?;
         let mut turn = Turn {
             number: self.turns,
@@ -105,7 +122,8 @@ impl Relay {
             (End::Kill, Maker::Apache) => self.later.killed(),
             (End::Kill, Maker::Arugula) => {}
         }
-        self.model.turn_ended(end, in_flight);
+        self.model.turn_ended(maker, end, in_flight);
+        self.before = end;
         self.turns += 1;
         Ok(())
     }
@@ -117,18 +135,15 @@ impl Relay {
     }
 
     fn deliver(&mut self) -> Result<()> {
-        let mut connection = self.site.start(Maker::Apache)?;
-        self.model
-            .verify(&mut connection, Maker::Apache, &mut self.rng)?;
+        let mut connection = self.begin(Maker::Apache)?;
         self.later.finish(&mut connection, &mut self.model)?;
         self.site.end(End::Clean)?;
+        self.before = End::Clean;
         check_units(&self.site.store(), &self.model)
     }
 
     fn look(&mut self) -> Result<()> {
-        let mut connection = self.site.start(Maker::Arugula)?;
-        self.model
-            .verify(&mut connection, Maker::Arugula, &mut self.rng)?;
+        self.begin(Maker::Arugula)?;
         self.site.end(End::Clean)?;
         check_units(&self.site.store(), &self.model)
     }
@@ -146,6 +161,7 @@ fn relay(settings: &[(&str, &str)], play: impl FnOnce(&mut Relay) -> Result<()>)
         later: Later::default(),
         rng: StdRng::seed_from_u64(seed),
         turns: 0,
+        before: End::Clean,
     };
     relay.site.seed_group(&turn::long_group())?;
     play(&mut relay).or_else(|error| {
@@ -198,6 +214,7 @@ fn what_crashes_leave_of_a_store_is_enough() -> Result<()> {
         let early = Copy::of(&store, "early")?;
         std::fs::remove_dir_all(store.join("consumequeue"))?;
         tear_tables(&store)?;
+        lose_keys(&store)?;
 
         relay.turn(Maker::Arugula, End::Clean)?;
         tear_tables(&store)?;

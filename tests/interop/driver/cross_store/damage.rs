@@ -28,6 +28,15 @@ pub fn tear_tables(store: &Path) -> Result<()> {
     Ok(())
 }
 
+/// An index file in the middle is gone, as after a crash of the reference: it goes on with the records its queues lack.
+pub fn lose_keys(store: &Path) -> Result<()> {
+    let entries: std::io::Result<Vec<_>> = store.join("index").read_dir()?.collect();
+    let mut paths: Vec<_> = entries?.into_iter().map(|entry| entry.path()).collect();
+    paths.sort();
+    let middle = paths.get(paths.len() / 2).context("no index file")?;
+    Ok(fs::remove_file(middle)?)
+}
+
 /// The ConsumeQueues and the checkpoint as they were once.
 #[derive(Debug)]
 pub struct Copy {

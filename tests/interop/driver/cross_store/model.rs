@@ -10,6 +10,7 @@ use rand::rngs::StdRng;
 use serde_json::Value;
 use tests::{Connection, patiently};
 
+use super::offsets::Offsets;
 use super::site::{End, Maker};
 use super::wire::{self, Acknowledged};
 
@@ -21,8 +22,8 @@ const VISIBLE: Duration = Duration::from_secs(30);
 pub struct Model {
     /// The records of each queue, byte for byte, from its least offset on.
     pub queues: BTreeMap<(String, u32), Queue>,
-    /// For each group, topic and queue: the offsets it may have now, oldest first.
-    committed: BTreeMap<(String, String, u32), Vec<i64>>,
+    /// Offsets of consumer groups.
+    pub offsets: Offsets,
     topics: BTreeMap<String, Value>,
     groups: BTreeMap<String, Value>,
     /// Whether records end in a checksum over all of them.
@@ -195,7 +196,7 @@ impl Model {
             self.compare(&sent)?;
         }
         self.by_position(connection, rng)?;
-        self.verify_committed(connection)?;
+        self.offsets.verify(connection, maker)?;
         self.verify_tables(connection, maker)
     }
 
@@ -212,42 +213,10 @@ impl Model {
         Ok(())
     }
 
-    /// Notes that a group's offset was set.
-    pub fn commit(
-        &mut self,
-        connection: &mut Connection,
-        (group, topic, queue): (&str, &str, u32),
-        offset: i64,
-    ) -> Result<()> {
-        wire::commit(connection, group, topic, queue, offset)?;
-        let key = (group.to_owned(), topic.to_owned(), queue);
-        // Before the first commit there is none, and a kill may take that one back.
-        let offsets = self.committed.entry(key).or_insert_with(|| vec![-1]);
-        offsets.push(offset);
-        Ok(())
-    }
-
-    /// A turn has ended: a kill may take back what was committed in it, a clean stop nothing.
-    /// What was acknowledged before the kill is there.
-    pub fn turn_ended(&mut self, how: End, in_flight: Vec<Acknowledged>) {
+    /// A turn has ended. What was acknowledged before a kill is there.
+    pub fn turn_ended(&mut self, maker: Maker, how: End, in_flight: Vec<Acknowledged>) {
+        self.offsets.turn_ended(maker, how);
         self.in_flight = in_flight;
-        if how == End::Clean {
-            for offsets in self.committed.values_mut() {
-                offsets.drain(..offsets.len() - 1);
-            }
-        }
-    }
-
-    fn verify_committed(&mut self, connection: &mut Connection) -> Result<()> {
-        for ((group, topic, queue), offsets) in &mut self.committed {
-            let now = wire::committed(connection, group, topic, *queue)?;
-            ensure!(
-                offsets.contains(&now),
-                "offset of {group} in {topic}[{queue}] is {now}, not of {offsets:?}"
-            );
-            *offsets = vec![now];
-        }
-        Ok(())
     }
 
     /// A topic and a group whose settings must stay.

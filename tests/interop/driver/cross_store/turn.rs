@@ -170,6 +170,7 @@ impl Turn<'_> {
     /// Every group moves in some queues, this turn's group too.
     fn offsets(&mut self, own_topic: &str, own_group: &str) -> Result<()> {
         self.model
+            .offsets
             .commit(self.connection, (own_group, own_topic, 0), 1)?;
         for group in GROUPS {
             for (topic, queues) in TOPICS {
@@ -178,6 +179,7 @@ impl Turn<'_> {
                     let offset = self.rng.random_range(0..=end);
                     let key = (group, topic, queue);
                     self.model
+                        .offsets
                         .commit(self.connection, key, i64::try_from(offset)?)?;
                 }
             }

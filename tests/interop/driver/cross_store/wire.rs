@@ -1,6 +1,7 @@
 //! Requests of this test, as bytes: no codec of ours is between it and the broker.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 
 use anyhow::{Context, Result, bail, ensure};
 use common::message::batch::{self, BatchMessage};
@@ -274,6 +275,29 @@ pub fn by_position(connection: &mut Connection, position: u64) -> Result<Vec<u8>
     let position = position.to_string();
     let answer = connection.call(33, &[("offset", &position)], &[])?.ok()?;
     Ok(answer.body)
+}
+
+/// The records with a key that were stored within `times`, as code 12 answers them.
+pub fn by_key(
+    connection: &mut Connection,
+    topic: &str,
+    key: &str,
+    times: RangeInclusive<i64>,
+) -> Result<Vec<Vec<u8>>> {
+    let (begin, end) = (times.start().to_string(), times.end().to_string());
+    let fields = [
+        ("topic", topic),
+        ("key", key),
+        ("maxNum", "64"),
+        ("beginTimestamp", &begin),
+        ("endTimestamp", &end),
+    ];
+    let answer = connection.call(12, &fields, &[])?;
+    let mut records = Vec::new();
+    if answer.code != 22 {
+        split(&answer.ok()?.body, &mut records)?;
+    }
+    Ok(records)
 }
 
 /// A group's offset, −1 where it has none.
