@@ -11,11 +11,13 @@ use common::message::RecordParts;
 use rustix::time::{ClockId, clock_gettime};
 use store::{Arrivals, DiskFiles, GetRequest, Queue, RecordBatch, StoreConfig, open};
 
-/// What a client and a broker put on every message.
-const PROPERTIES: &str = concat!(
-    "UNIQ_KEY\u{1}7F0000010C3E18B4AAC2063B9E5A0000\u{2}CLUSTER\u{1}DefaultCluster\u{2}",
-    "MSG_REGION\u{1}DefaultRegion\u{2}TRACE_ON\u{1}true\u{2}"
-);
+/// What a client and a broker put on a message.
+fn properties(number: usize) -> String {
+    format!(
+        "UNIQ_KEY\u{1}7F0000010C3E18B4AAC2063B{number:08X}\u{2}CLUSTER\u{1}DefaultCluster\u{2}\
+         MSG_REGION\u{1}DefaultRegion\u{2}TRACE_ON\u{1}true\u{2}"
+    )
+}
 const MESSAGES: usize = 400_000;
 
 struct Nobody;
@@ -25,7 +27,11 @@ impl Arrivals for Nobody {
 }
 
 fn thread_cpu() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
+    cpu(ClockId::ThreadCPUTime)
+}
+
+fn cpu(clock: ClockId) -> Duration {
+    let time = clock_gettime(clock);
     Duration::new(
         u64::try_from(time.tv_sec).unwrap_or(0),
         u32::try_from(time.tv_nsec).unwrap_or(0),
@@ -54,9 +60,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let mut batch = RecordBatch::default();
         let mut appended = Vec::new();
         let (mut encoding, mut appending) = (Duration::ZERO, Duration::ZERO);
+        let others = || cpu(ClockId::ProcessCPUTime).saturating_sub(thread_cpu());
+        let others_before = others();
         for round in 0..MESSAGES / size {
+            let properties: Vec<_> = (0..size).map(|n| properties(round * size + n)).collect();
             let started = thread_cpu();
-            for n in 0..size {
+            for (n, properties) in properties.iter().enumerate() {
                 let queue = &queues[(round + n) % 4];
                 let parts = RecordParts {
                     topic: queue.topic(),
@@ -69,7 +78,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     reconsume_times: 0,
                     prepared_transaction_offset: 0,
                     body: &body,
-                    properties: PROPERTIES,
+                    properties,
                 };
                 batch.push(queue, &parts)?;
             }
@@ -82,6 +91,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         report("encode", size, encoding);
         report("append and dispatch", size, appending);
+        report(
+            "other threads",
+            size,
+            others().saturating_sub(others_before),
+        );
     }
     let (mut offset, mut read, started) = (0, 0, thread_cpu());
     while read < MESSAGES {
