@@ -1,6 +1,7 @@
 //! Looking after topics, groups and offsets.
 
 mod offsets;
+mod query;
 
 use std::sync::Arc;
 

@@ -45,6 +45,7 @@ async fn run(name: &str, kind: Option<Kind>, variable: &str) {
     let mut cluster = Cluster::start(kind).await;
     let fixture = Fixture::new(&cluster).await;
     looks_after_topics_and_offsets(&fixture).await;
+    finds_messages_by_their_keys(&fixture).await;
     sends_in_every_way_and_consumes_each_once(&fixture).await;
     carries_bodies_of_every_size(&fixture).await;
     delivers_only_tags_asked_for(&fixture).await;
@@ -220,6 +221,35 @@ async fn looks_after_topics_and_offsets(fixture: &Fixture) {
         matches!(admin.route("admin").await, Err(ClientError::NoRoute { .. }))
     })
     .await;
+}
+
+async fn finds_messages_by_their_keys(fixture: &Fixture) {
+    fixture.topic("keys", 2).await;
+    let producer = fixture.producer().await;
+    let mut ids = Vec::new();
+    // "Aa" and "BB" have the same hash.
+    for (text, keys) in [
+        ("one", ["Aa", "x"]),
+        ("two", ["BB", "y"]),
+        ("three", ["x", "Aa"]),
+    ] {
+        let sent = producer.send(Message::new("keys", text).keys(keys)).await;
+        ids.push(sent.unwrap().msg_id);
+    }
+    let found = async |key: &str, max| {
+        let found = fixture.admin.query_messages("keys", key, max, 0..=i64::MAX);
+        let messages = found.await.unwrap();
+        messages.iter().map(body).collect::<Vec<_>>()
+    };
+    eventually("the last is found", async || {
+        found("x", 9).await == ["one", "three"]
+    })
+    .await;
+    assert_eq!(found("Aa", 9).await, ["one", "three"]);
+    assert_eq!(found("BB", 9).await, ["two"]);
+    assert_eq!(found("x", 1).await, ["three"]);
+    assert_eq!(found(&ids[1], 9).await, ["two"]);
+    assert!(found("z", 9).await.is_empty());
 }
 
 async fn sends_in_every_way_and_consumes_each_once(fixture: &Fixture) {
