@@ -21,7 +21,7 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    pub(super) fn file_bytes(self) -> u64 {
+    pub(crate) fn file_bytes(self) -> u64 {
         self.entry_at(self.entries)
     }
 

@@ -3,14 +3,16 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::OfflineStore;
 use super::window::Window;
 use crate::error::StoreError;
-use crate::index::{HEADER_BYTES, Header, Shape};
+use crate::index::{ENTRY_BYTES, HEADER_BYTES, Header};
 
 /// Digits of a file's name: the local time at which it was made.
 const NAME_DIGITS: usize = 17;
 /// Entries for each slot in files of the usual shape.
 const ENTRIES_FOR_SLOT: u64 = 4;
+const SLOT_BYTES: u64 = 4;
 
 /// A file of the key index.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,25 +51,28 @@ impl IndexFile {
     pub fn offsets(&self) -> (u64, u64) {
         (self.header.begin_offset, self.header.end_offset)
     }
+}
 
-    /// Numbers of slots and entries. `slots` says the one, where the proportion is not the usual.
-    pub fn slots_and_entries(&self, slots: Option<u32>) -> Option<(u32, u32)> {
-        self.shape(slots).map(|shape| (shape.slots, shape.entries))
-    }
-
-    /// Numbers of slots and entries: the file does not say them, its size allows for one pair of
-    /// the usual proportion.
-    pub(super) fn shape(&self, slots: Option<u32>) -> Option<Shape> {
-        let body = self.bytes.checked_sub(HEADER_BYTES as u64)?;
-        let entries_after =
-            |slots: u64| body.checked_sub(slots * 4).map(|entries| (slots, entries));
-        let (slots, entries) =
-            entries_after(slots.map_or(body / (4 + ENTRIES_FOR_SLOT * 20), u64::from))?;
-        let shape = Shape {
-            slots: u32::try_from(slots).ok().filter(|slots| *slots > 0)?,
-            entries: u32::try_from(entries / 20).ok()?,
+impl OfflineStore {
+    /// Numbers of slots and entries of the index files, which no file says: their size allows for
+    /// one pair of the usual proportion, and a file with another behind it is full. `slots` has the
+    /// one where that does not help.
+    pub fn index_shape(&self, slots: Option<u32>) -> Option<(u32, u32)> {
+        let oldest = self.indexes.first()?;
+        let body = oldest.bytes.checked_sub(HEADER_BYTES as u64)?;
+        let whole = |bytes: u64, each: u64| bytes.is_multiple_of(each).then_some(bytes / each);
+        let full = || {
+            let entries = u64::from(oldest.header.next) * ENTRY_BYTES as u64;
+            let slots = body
+                .checked_sub(entries)
+                .filter(|_| self.indexes.len() > 1)?;
+            whole(slots, SLOT_BYTES)
         };
-        entries.is_multiple_of(20).then_some(shape)
+        let usual = || whole(body, SLOT_BYTES + ENTRIES_FOR_SLOT * ENTRY_BYTES as u64);
+        let slots = slots.map(u64::from).or_else(usual).or_else(full)?;
+        let entries = whole(body.checked_sub(slots * SLOT_BYTES)?, ENTRY_BYTES as u64)?;
+        let slots = u32::try_from(slots).ok().filter(|slots| *slots > 0)?;
+        Some((slots, u32::try_from(entries).ok()?))
     }
 }
 

@@ -261,19 +261,11 @@ fn config(args: &Args, store: &OfflineStore) -> Result<StoreConfig> {
         .find(|bytes| *bytes > 0 && bytes % 20 == 0);
     let ext_file = store.queues.iter().find_map(OfflineQueue::ext_file_bytes);
     let usual = StoreConfig::new(&store.root);
-    let shape = store.indexes.first().map(|file| {
-        let said = file.slots_and_entries(args.index_slots);
-        said.ok_or_else(|| {
-            Usage(format!(
-                "{}: {} bytes; name the number of its slots with --index-slots",
-                file.path.display(),
-                file.bytes
-            ))
-        })
-    });
-    let (index_slots, index_entries) = shape
-        .transpose()?
-        .unwrap_or((usual.index_slots, usual.index_entries));
+    let (index_slots, index_entries) = match store.index_shape(args.index_slots) {
+        Some(shape) => shape,
+        None if store.indexes.is_empty() => (usual.index_slots, usual.index_entries),
+        None => bail!(Usage("nobody can tell how many slots the files of the key index have; name the number with --index-slots".to_owned())),
+    };
     Ok(StoreConfig {
         index_slots,
         index_entries,

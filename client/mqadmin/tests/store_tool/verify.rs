@@ -242,6 +242,52 @@ fn each_part_of_the_index_is_checked() {
 }
 
 #[test]
+fn the_shape_of_index_files_is_found_or_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let unusual = StoreConfig {
+        index_slots: 7,
+        index_entries: 12,
+        ..config(dir.path(), FlushMode::Async)
+    };
+    let opened = Opened::with(unusual);
+    let send = |n: u32| {
+        let properties = format!("KEYS\u{1}k{n}\u{2}");
+        let message = Message::new("t", 0, b"x");
+        opened.send(Message {
+            properties: &properties,
+            ..message
+        });
+    };
+    (0..14).for_each(send);
+    opened.tasks.shutdown().unwrap();
+    assert_eq!(run(dir.path(), VERIFY).code, 0);
+    assert_eq!(run(dir.path(), &["rebuild"]).code, 0);
+    let index = fs::read_dir(dir.path().join("index")).unwrap();
+    let mut index: Vec<_> = index.map(|file| file.unwrap().path()).collect();
+    index.sort();
+    assert_eq!(
+        (index.len(), fs::metadata(&index[0]).unwrap().len()),
+        (2, 40 + 7 * 4 + 12 * 20)
+    );
+    fs::remove_file(&index[1]).unwrap();
+    let done = run(dir.path(), VERIFY);
+    assert_eq!(done.code, 1);
+    assert!(
+        done.out
+            .contains("308 bytes: the number of its slots has to be told"),
+        "{done:?}"
+    );
+    assert_eq!(run(dir.path(), &["rebuild"]).code, 2);
+    let told = [VERIFY, &["--index-slots", "7"]].concat();
+    let json: Value = serde_json::from_str(&run(dir.path(), &told).out).unwrap();
+    assert_eq!(
+        (&json["damage"], &json["unindexed"]),
+        (&0.into(), &3.into()),
+        "{json:#}"
+    );
+}
+
+#[test]
 fn records_without_an_index_entry_are_named_or_counted() {
     let made = make(FlushMode::Sync);
     let index = made.index();

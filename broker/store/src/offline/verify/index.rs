@@ -41,6 +41,7 @@ pub(super) fn check(
         told: store.log_start(),
         findings,
     };
+    let shape = store.index_shape(slots);
     for (at, file) in store.indexes.iter().enumerate() {
         if progress.is_stopped() {
             return Ok(0);
@@ -48,7 +49,7 @@ pub(super) fn check(
         // Only the newest can have been written to when the store was left.
         let newest = at + 1 == store.indexes.len();
         merge.mended = newest && !store.state.is_clean();
-        check_file(file, slots, newest && store.state.live, &mut merge)?;
+        check_file(file, shape, newest && store.state.live, &mut merge)?;
     }
     merge.close_group()?;
     merge.count_behind()
@@ -56,16 +57,20 @@ pub(super) fn check(
 
 fn check_file(
     file: &IndexFile,
-    slots: Option<u32>,
+    shape: Option<(u32, u32)>,
     moving: bool,
     merge: &mut Merge<'_>,
 ) -> Result<(), StoreError> {
     let io = |error| StoreError::io("read", &file.path)(error);
-    let Some(shape) = file.shape(slots) else {
-        let problem = format!(
-            "{} bytes: the number of its slots has to be told",
-            file.bytes
-        );
+    let shape = shape.map(|(slots, entries)| Shape { slots, entries });
+    let Some(shape) = shape.filter(|shape| shape.file_bytes() == file.bytes) else {
+        let problem = match shape {
+            Some(shape) => format!("{} bytes, {} are right", file.bytes, shape.file_bytes()),
+            None => format!(
+                "{} bytes: the number of its slots has to be told",
+                file.bytes
+            ),
+        };
         merge.say(&file.path, 0, problem);
         merge.lost = true;
         return Ok(());
