@@ -222,3 +222,91 @@ fn a_disk_that_fills_up_keeps_the_newest_messages() -> Result<()> {
     ensure!(next.number("queueOffset")? == 3_000, "{next:?}");
     Ok(())
 }
+
+/// Takes what is left of a disk.
+fn fill(path: &Path) -> Result<()> {
+    use std::io::Write;
+    let mut file = std::fs::File::create(path)?;
+    for bytes in [1 << 20, 4 << 10, 1] {
+        while file.write_all(&vec![0; bytes]).is_ok() {}
+    }
+    Ok(())
+}
+
+#[test]
+fn tables_on_a_full_disk_keep_what_was_promised() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let Some(disk) = SmallDisk::mount(&dir.path().join("disk"), 96)? else {
+        return Ok(());
+    };
+    let store = disk.0.join("store").display().to_string();
+    let log = disk.0.join("store/commitlog").display().to_string();
+    let mut cluster = Cluster::with(&[
+        ("storePathRootDir", &store),
+        ("storePathCommitLog", &log),
+        ("mappedFileSizeCommitLog", "1048576"),
+        ("maxMessageSize", "65536"),
+        ("flushConsumerOffsetInterval", "50"),
+    ])?;
+    let mut connection = Connection::open(&cluster.broker.address)?;
+    let mut topics = vec!["first".to_owned()];
+    connection.create_topic("first", 1)?;
+    for _ in 0..500 {
+        connection.send("first", 0, b"x")?.ok()?;
+    }
+    connection.join(&["first"])?;
+    let commit = |connection: &mut Connection, offset: i64| -> Result<bool> {
+        let offset = offset.to_string();
+        let fields = [
+            ("consumerGroup", "e2e-consumer"),
+            ("topic", "first"),
+            ("queueId", "0"),
+            ("commitOffset", offset.as_str()),
+        ];
+        Ok(connection.call(15, &fields, &[])?.code == 0)
+    };
+    ensure!(commit(&mut connection, 5)?);
+    let mut promised = 5;
+
+    let ballast = disk.0.join("ballast");
+    fill(&ballast)?;
+    for n in 0..100 {
+        if commit(&mut connection, 6 + n)? {
+            promised = 6 + n;
+        }
+        let topic = format!("while-full-{n}");
+        if connection.create_topic(&topic, 1).is_ok() {
+            topics.push(topic);
+        }
+    }
+    ensure!(connection.bodies("first", 0, 0)?.len() == 500);
+    let check = |cluster: &Cluster, promised: i64, topics: &[String]| -> Result<()> {
+        let mut connection = Connection::open(&cluster.broker.address)?;
+        let fields = [
+            ("consumerGroup", "e2e-consumer"),
+            ("topic", "first"),
+            ("queueId", "0"),
+        ];
+        let offset = connection.call(14, &fields, &[])?.ok()?.number("offset")?;
+        ensure!(offset >= promised, "{offset} instead of {promised}");
+        for topic in topics {
+            connection.call(351, &[("topic", topic)], &[])?.ok()?;
+        }
+        Ok(())
+    };
+    std::fs::remove_file(&ballast)?;
+    patiently("offsets can be committed again", SOON, || {
+        Ok(commit(&mut connection, 200)?.then_some(()))
+    })?;
+    patiently("topics can be made again", SOON, || {
+        Ok(connection
+            .create_topic("afterwards", 1)
+            .is_ok()
+            .then_some(()))
+    })?;
+    topics.push("afterwards".to_owned());
+    promised = promised.max(200);
+    check(&cluster, promised, &topics)?;
+    cluster.broker.kill_and_restart()?;
+    check(&cluster, promised, &topics)
+}

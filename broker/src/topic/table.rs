@@ -12,7 +12,7 @@ use common::clock::Clock;
 use common::wire::body::{DataVersion, TopicConfig, TopicConfigSerializeWrapper};
 use hashbrown::HashMap;
 use parking_lot::{Mutex, MutexGuard, RwLock};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,7 +42,14 @@ struct Shared {
 struct Topics {
     by_name: HashMap<Arc<str>, Arc<Topic>>,
     version: DataVersion,
+    /// The topics changed last, oldest change first. All that changed after the version with the counter `forgotten` are
+    /// there, and some of them may have changed again or be gone.
+    recent: VecDeque<Arc<Topic>>,
+    forgotten: i64,
 }
+
+/// Changes remembered for name servers that follow at some distance. Others are looked for among all topics.
+const RECENT_CHANGES: usize = 1_024;
 
 /// What one change does to the table.
 #[derive(Default)]
@@ -75,6 +82,7 @@ impl TopicTable {
             .flat_map(|stored| stored.topic_config_table);
         let mut topics = Topics {
             version,
+            forgotten: version.counter,
             ..Topics::default()
         };
         // What is stored about a system topic counts, as an operator may have changed it.
@@ -160,11 +168,8 @@ impl TopicTable {
 
     /// Topics changed after the version with this counter, with the version they are of, as a registration tells it.
     pub fn changed_since(&self, counter: i64) -> TopicConfigSerializeWrapper {
-        let (version, topics) = self.snapshot();
-        wrap(
-            version,
-            topics.into_values().filter(|topic| topic.since > counter),
-        )
+        let topics = self.shared.topics.read();
+        wrap(topics.version, topics.since(counter).into_iter())
     }
 
     /// All topics as requests are told them.
@@ -213,6 +218,7 @@ impl TopicTable {
             for topic in &made {
                 let name = topic.topic_name.as_str().into();
                 topics.by_name.insert(name, Arc::clone(topic));
+                topics.note(topic);
             }
             topics.version = version;
         }
@@ -266,6 +272,28 @@ impl Topics {
         let topic = rules.topic(config, since, self.by_name.get(&name));
         self.by_name.insert(name, Arc::clone(&topic));
         topic
+    }
+
+    fn note(&mut self, changed: &Arc<Topic>) {
+        self.recent.push_back(Arc::clone(changed));
+        if self.recent.len() > RECENT_CHANGES {
+            let oldest = self.recent.pop_front();
+            self.forgotten = oldest.map_or(self.forgotten, |topic| topic.since);
+        }
+    }
+
+    /// Topics changed after the version with this counter. As a rule that is one of ten thousand.
+    fn since(&self, counter: i64) -> Vec<Arc<Topic>> {
+        let is_newer = |topic: &&Arc<Topic>| topic.since > counter;
+        if counter < self.forgotten {
+            return self.by_name.values().filter(is_newer).cloned().collect();
+        }
+        let is_current = |topic: &&Arc<Topic>| {
+            let current = self.by_name.get(topic.topic_name.as_str());
+            current.is_some_and(|current| Arc::ptr_eq(current, topic))
+        };
+        let newer = self.recent.iter().rev().take_while(is_newer);
+        newer.filter(is_current).cloned().collect()
     }
 
     /// The rows that a change touches, as they are now.

@@ -64,6 +64,7 @@ impl TopicTable {
         let mut topics = self.shared.topics.write();
         let counter = topics.version.counter;
         let tamed = topics.insert(&self.shared.rules, config, counter);
+        topics.note(&tamed);
         self.shared.generation.fetch_add(1, Ordering::AcqRel);
         Some(tamed)
     }

@@ -343,6 +343,36 @@ fn what_changed_since_a_version_is_told_apart() {
 }
 
 #[test]
+fn changes_are_told_apart_however_long_ago_they_were() {
+    let table = World::new().open();
+    let mut expected = Vec::new();
+    let start = table.snapshot().0.counter;
+    for n in 0..RECENT_CHANGES + 100 {
+        let name = format!("topic{n:05}");
+        table.update(named(&name)).unwrap();
+        expected.push((table.snapshot().0.counter, name));
+    }
+    // Changed again, and gone.
+    table.delete("topic01100").unwrap();
+    table
+        .update(TopicConfig {
+            order: true,
+            ..named("topic01101")
+        })
+        .unwrap();
+    expected.retain(|(_, name)| name != "topic01100" && name != "topic01101");
+    expected.push((table.snapshot().0.counter, "topic01101".to_owned()));
+    let last = table.snapshot().0.counter;
+    for counter in (start..start + 200).chain(last - 50..=last) {
+        let changed = table.changed_since(counter).topic_config_table;
+        let newer = expected.iter().filter(|(since, _)| *since > counter);
+        let mut newer: Vec<_> = newer.map(|(_, name)| name).collect();
+        newer.sort();
+        assert_eq!(changed.keys().collect::<Vec<_>>(), newer, "{counter}");
+    }
+}
+
+#[test]
 fn retry_and_dead_letter_topics_are_made_once_and_follow_the_order_flag() {
     let table = World::new().open();
     let retry = table.ensure_retry_topic("g", 3, false, false).unwrap();

@@ -388,8 +388,11 @@ impl Queue {
                 // A new file whose first unit is not at its start is the first of a queue that
                 // began later: the slots before it say that nothing is there.
                 let blanks = Unit::BLANK.encode().repeat(units_in(place.at));
-                file.write_at(&blanks, 0)
-                    .map_err(StoreError::io("write", &path))?;
+                if let Err(error) = file.write_at(&blanks, 0) {
+                    // Without them it would be taken for a queue that begins there and is empty.
+                    let _ = files.delete(&path);
+                    return Err(StoreError::io("write", &path)(error));
+                }
                 file
             }
             opened => opened.map_err(StoreError::io("open", &path))?,

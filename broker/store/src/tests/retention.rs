@@ -415,3 +415,74 @@ fn queue_with_lost_units_in_its_middle_begins_with_its_first_message() {
         assert_eq!(queue.min_offset(), expected.unwrap_or(13), "{log_start}");
     }
 }
+
+#[test]
+fn full_disk_keeps_units_in_memory_and_the_checkpoint_as_it_was() {
+    for crash_while_full in [false, true] {
+        let bench = Bench::new();
+        for n in 0..3 {
+            bench.send("T", 0, &format!("before {n}")).unwrap();
+        }
+        bench.writer.index.sync_now().unwrap();
+        let checkpoint = bench.files.bytes("/s/checkpoint");
+        bench.files.set_room(0);
+        let mut expected: Vec<_> = (0..3).map(|n| format!("before {n}")).collect();
+        for n in 0..7 {
+            // The segment is reserved.
+            expected.push(format!("while full {n}"));
+            bench.send("T", 0, &expected[3 + n]).unwrap();
+            bench.send("New", 0, "while full").unwrap();
+            assert!(bench.writer.queues.write_out().is_err());
+            assert!(bench.writer.index.sync_now().is_err());
+        }
+        assert_eq!(bench.files.bytes("/s/checkpoint"), checkpoint);
+        assert_eq!(bench.bodies("T", 0), expected);
+        assert_eq!(bench.bodies("New", 0).len(), 7);
+        let bench = if crash_while_full {
+            bench
+        } else {
+            bench.files.set_room(u64::MAX);
+            bench.writer.index.sync_now().unwrap();
+            assert_ne!(bench.files.bytes("/s/checkpoint"), checkpoint);
+            bench
+        };
+        let bench = Bench::open(bench.kill());
+        assert_eq!(bench.bodies("T", 0), expected);
+        assert_eq!(bench.bodies("New", 0).len(), 7);
+    }
+}
+
+#[test]
+fn queue_that_began_later_is_not_cut_short_by_a_full_disk() {
+    let bench = Bench::new();
+    for _ in 0..13 {
+        bench.send("T", 0, &"x".repeat(1_000)).unwrap();
+    }
+    let files = bench.shutdown();
+    files.remove_below("/s/consumequeue");
+    files.remove_below(segment_path(0));
+    let bench = Bench::open(files);
+    let (min, bodies) = (bench.reader.min_offset("T", 0), bench.bodies("T", 0));
+    assert!(min > 0 && bodies.len() == 13 - usize::try_from(min).unwrap());
+    let files = bench.kill();
+    files.remove_below("/s/consumequeue");
+    // The first writes of a queue file fail for lack of space, wherever that begins.
+    for room in (0..2_048).step_by(512) {
+        let image = files.after_kill();
+        image.remove_below("/s/checkpoint");
+        image.set_room(room);
+        let opened = crate::sim::open(
+            config(FlushMode::Async),
+            image.clone(),
+            Arc::new(ManualClock::new(Millis(1_000_000))),
+            Arc::new(Seen::default()),
+        );
+        drop(opened);
+        let image = image.after_kill();
+        let bench = Bench::open(image);
+        assert_eq!(bench.reader.min_offset("T", 0), min, "{room}");
+        assert_eq!(bench.bodies("T", 0), bodies, "{room}");
+        let bench = Bench::open(bench.shutdown());
+        assert_eq!(bench.bodies("T", 0), bodies, "{room}");
+    }
+}
