@@ -9,10 +9,12 @@ use common::wire::{Command, Reply, response_code};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use store::{Key, KeyQuery, StoreReader};
+use tokio::sync::Semaphore;
 
-/// Look-ups at a time that leave the connection's thread, for each may wait for the disk. Further ones are answered by
-/// that thread, which slows down those who ask for them.
-const MAX_LOOK_UPS: usize = 16;
+/// Look-ups at a time, each on a thread of its own, for it may wait for the disk. Further ones wait for their turn.
+const RUNNING_LOOK_UPS: usize = 16;
+/// Look-ups that may run or wait; further ones are refused.
+const MAX_LOOK_UPS: usize = 1000;
 
 /// `indexType` of a query for tags; all others ask for keys.
 const TAGS_TYPE: &str = "T";
@@ -25,6 +27,7 @@ pub struct QueryHandler {
     /// Most messages of an answer to a query for a unique key.
     max_unique: usize,
     look_ups: AtomicUsize,
+    turns: Semaphore,
 }
 
 impl QueryHandler {
@@ -36,6 +39,7 @@ impl QueryHandler {
             max: number(config.max_msgs_num_batch),
             max_unique: number(config.default_query_max_num),
             look_ups: AtomicUsize::new(0),
+            turns: Semaphore::new(RUNNING_LOOK_UPS),
         })
     }
 
@@ -100,7 +104,7 @@ impl QueryHandler {
         Reply::ok().with_body(record)
     }
 
-    /// Does `work` on a thread that may wait for the disk, if there are not too many already.
+    /// Does `work` on a thread that may wait for the disk.
     fn look_up(
         self: &Arc<Self>,
         connection: &Arc<Connection>,
@@ -109,15 +113,24 @@ impl QueryHandler {
     ) -> Option<Reply> {
         if self.look_ups.fetch_add(1, Ordering::Relaxed) >= MAX_LOOK_UPS {
             self.look_ups.fetch_sub(1, Ordering::Relaxed);
-            return Some(work(self));
+            let text = format!("{MAX_LOOK_UPS} look-ups are waiting already; try again later");
+            return Some(Reply::error(response_code::SYSTEM_BUSY, text));
         }
         let (handler, to) = (Arc::clone(self), command.reply_to());
         let connection = Arc::clone(connection);
-        tokio::task::spawn_blocking(move || {
-            let reply = work(&handler);
-            fetch(&reply.body);
+        tokio::spawn(async move {
+            let turn = handler.turns.acquire().await;
+            let worker = Arc::clone(&handler);
+            let done = tokio::task::spawn_blocking(move || {
+                let reply = work(&worker);
+                fetch(&reply.body);
+                reply
+            });
+            if let Ok(reply) = done.await {
+                connection.reply(to, reply);
+            }
+            drop(turn);
             handler.look_ups.fetch_sub(1, Ordering::Relaxed);
-            connection.reply(to, reply);
         });
         None
     }

@@ -12,6 +12,8 @@ use crate::files::{Files, StoreFile};
 const PAGE_BYTES: u64 = 4096;
 /// Bytes read at once when all entries are looked at.
 const PIECE_BYTES: usize = 50_000 * ENTRY_BYTES;
+/// Entries a query looks at in one go.
+const WALK_ENTRIES: usize = 1000;
 /// An entry tells its time in seconds.
 const SECOND_MS: i64 = 1000;
 
@@ -46,6 +48,24 @@ impl Scratch {
         self.order.shrink_to(keys);
         self.entries.shrink_to(keys * ENTRY_BYTES);
     }
+}
+
+/// How far a query has followed the chain of a slot.
+#[derive(Debug, Default)]
+pub(super) struct Walk {
+    /// The next entry; `None` before the first.
+    next: Option<u32>,
+}
+
+/// How a part of a walk ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Walked {
+    /// The chain goes on.
+    More,
+    /// At the end of the chain.
+    End,
+    /// The visitor has enough.
+    Enough,
 }
 
 /// Keys wanted from a file.
@@ -165,33 +185,44 @@ impl IndexFile {
         self.header.begin_timestamp <= *times.end() && self.header.end_timestamp >= *times.start()
     }
 
-    /// Visits the offsets of wanted entries, newest first.
+    /// Visits the offsets of wanted entries, newest first, for a while. What it has seen of a chain stays as it is, so
+    /// the file may be written before the walk goes on.
     pub(super) fn find(
         &self,
         files: &dyn Files,
         wanted: &Wanted,
+        walk: &mut Walk,
         visit: &mut dyn FnMut(u64) -> ControlFlow<()>,
-    ) -> Result<ControlFlow<()>, StoreError> {
+    ) -> Result<Walked, StoreError> {
         let file = self.handle(files)?;
-        let mut slot = [0; 4];
-        let slot_at = Shape::slot_at(self.shape.slot_of(wanted.hash));
-        file.read_at(&mut slot, slot_at)
-            .map_err(StoreError::io("read", &self.path))?;
-        let (mut number, mut limit) = (u32::from_be_bytes(slot), self.header.next);
-        // A chain leads to ever smaller numbers, whatever stands in a damaged file.
-        while (1..limit).contains(&number) {
+        let mut number = if let Some(next) = walk.next {
+            next
+        } else {
+            let mut slot = [0; 4];
+            let slot_at = Shape::slot_at(self.shape.slot_of(wanted.hash));
+            file.read_at(&mut slot, slot_at)
+                .map_err(StoreError::io("read", &self.path))?;
+            u32::from_be_bytes(slot)
+        };
+        let mut limit = self.header.next;
+        for _ in 0..WALK_ENTRIES {
+            // A chain leads to ever smaller numbers, whatever stands in a damaged file.
+            if !(1..limit).contains(&number) {
+                return Ok(Walked::End);
+            }
             let entry = self.entry(&*file, number)?;
             let time = self.header.time_of(number, &entry);
             if entry.hash == wanted.hash && wanted.may_be_at(time) && visit(entry.offset).is_break()
             {
-                return Ok(ControlFlow::Break(()));
+                return Ok(Walked::Enough);
             }
-            if entry.seconds < 0 || wanted.is_before(time) {
-                break;
+            if entry.seconds < 0 || wanted.is_before(time) || entry.previous >= number {
+                return Ok(Walked::End);
             }
             (limit, number) = (number, entry.previous);
         }
-        Ok(ControlFlow::Continue(()))
+        walk.next = Some(number);
+        Ok(Walked::More)
     }
 
     fn entry(&self, file: &dyn StoreFile, number: u32) -> Result<Entry, StoreError> {

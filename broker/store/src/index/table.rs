@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::clock::{Clock, local_digits};
-use parking_lot::{Condvar, Mutex, RwLock};
+use parking_lot::{Condvar, Mutex, RwLock, RwLockReadGuard};
 
-use super::file::{IndexFile, Scratch, Wanted, file_name};
+use super::file::{IndexFile, Scratch, Walk, Walked, Wanted, file_name};
 use super::layout::{Header, Key, Shape};
 use super::tail::{Intake, Resume, Tail};
 use crate::error::StoreError;
@@ -213,7 +213,7 @@ impl IndexTable {
         visit: &mut dyn FnMut(u64) -> ControlFlow<()>,
     ) -> Result<Updated, StoreError> {
         self.apply(|| (dispatched(), ()));
-        let state = self.state.read();
+        let mut state = self.state.read();
         let updated = state.list.last().map_or_else(Updated::default, |newest| {
             let Header {
                 end_timestamp,
@@ -230,12 +230,24 @@ impl IndexTable {
                 return Ok(updated);
             }
         }
-        for file in state.list.iter().rev() {
-            if file.overlaps(&wanted.times) && file.find(&*self.files, wanted, visit)?.is_break() {
-                break;
-            }
-            if file.header.begin_timestamp < *wanted.times.start() {
-                break;
+        let names: Vec<_> = state.list.iter().rev().map(|file| file.name).collect();
+        for name in names {
+            let mut walk = Walk::default();
+            // It may be deleted on the way.
+            while let Some(file) = state.list.iter().find(|file| file.name == name) {
+                let walked = if file.overlaps(&wanted.times) {
+                    file.find(&*self.files, wanted, &mut walk, visit)?
+                } else {
+                    Walked::End
+                };
+                let is_last = file.header.begin_timestamp < *wanted.times.start();
+                match walked {
+                    Walked::Enough => return Ok(updated),
+                    Walked::End if is_last => return Ok(updated),
+                    Walked::End => break,
+                    // Whoever waits to write need not wait for the end of a long chain.
+                    Walked::More => RwLockReadGuard::bump(&mut state),
+                }
             }
         }
         Ok(updated)

@@ -241,6 +241,24 @@ fn first_and_last_of_several_hits_are_those_asked_for() {
 }
 
 #[test]
+fn long_chain_is_followed_to_its_end() {
+    let bench = Bench::with(
+        SimFiles::new(),
+        StoreConfig {
+            index_entries: 5000,
+            ..config(FlushMode::Async)
+        },
+    );
+    let first = send(&bench, "T", ["", "Aa", ""], 1).at;
+    let many = "BB ".repeat(40);
+    for _ in 0..60 {
+        send(&bench, "T", ["", &many, ""], 1);
+    }
+    assert_eq!(found(&bench, &query("T", "Aa")), [first.physical_offset.0]);
+    assert_eq!(found(&bench, &query("T", "BB")).len(), 60);
+}
+
+#[test]
 fn keys_of_one_hash_are_told_apart() {
     let bench = Bench::new();
     assert_eq!(java_hash("Aa"), java_hash("BB"));
