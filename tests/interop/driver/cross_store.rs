@@ -8,6 +8,7 @@ mod files;
 mod keys;
 mod later;
 mod model;
+mod names;
 mod offsets;
 mod site;
 mod turn;
@@ -78,6 +79,12 @@ impl Relay {
         self.turn_with(maker, end, |_| Ok(()))
     }
 
+    /// What a broker left in order is in order: every unit leads to its record, and `mqadmin` agrees.
+    fn in_order(&self) -> Result<()> {
+        check_units(&self.site.store(), &self.model)?;
+        self.site.verify()
+    }
+
     /// Starts a broker; it has to serve everything that was there before.
     fn begin(&mut self, maker: Maker) -> Result<Connection> {
         let mut connection = self.site.start(maker)?;
@@ -118,7 +125,7 @@ impl Relay {
         };
         self.site.end(end)?;
         match (end, maker) {
-            (End::Clean, _) => check_units(&self.site.store(), &self.model)?,
+            (End::Clean, _) => self.in_order()?,
             (End::Kill, Maker::Apache) => self.later.killed(),
             (End::Kill, Maker::Arugula) => {}
         }
@@ -139,13 +146,13 @@ impl Relay {
         self.later.finish(&mut connection, &mut self.model)?;
         self.site.end(End::Clean)?;
         self.before = End::Clean;
-        check_units(&self.site.store(), &self.model)
+        self.in_order()
     }
 
     fn look(&mut self) -> Result<()> {
         self.begin(Maker::Arugula)?;
         self.site.end(End::Clean)?;
-        check_units(&self.site.store(), &self.model)
+        self.in_order()
     }
 }
 

@@ -13,7 +13,7 @@ use super::site::{End, Maker};
 use super::wire;
 
 /// Keys that are asked for in each topic.
-const ASKED: usize = 40;
+const ASKED: usize = 16;
 /// Files note times in seconds, counted from their first message.
 const AROUND_MS: i64 = 2_000;
 

@@ -74,7 +74,7 @@ impl Site {
             ("diskSpaceWarningLevelRatio", "100"),
             ("mappedFileSizeConsumeQueue", "2000"),
             ("maxMessageSize", "262144"),
-            ("maxHashSlotNum", "500"),
+            ("maxHashSlotNum", "250"),
             ("maxIndexNum", "1000"),
             ("flushConsumerOffsetInterval", "200"),
             ("flushDelayOffsetInterval", "200"),
@@ -178,6 +178,23 @@ impl Site {
         Ok(())
     }
 
+    /// Has the files judged by `mqadmin store verify`.
+    pub fn verify(&self) -> Result<()> {
+        let mut command = Command::new(binary("mqadmin")?);
+        let output = command
+            .args(["store", "verify", "--store"])
+            .arg(self.store())
+            .output()?;
+        ensure!(
+            output.status.success(),
+            "verify of what {:?} left: {} {}",
+            self.maker,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(())
+    }
+
     /// Leaves the directory where it is, for whoever looks into what went wrong.
     pub fn keep(self) -> PathBuf {
         drop(self.running);
@@ -186,7 +203,7 @@ impl Site {
 }
 
 /// A stock server in as little memory as it can do with.
-fn stock(arguments: &[&std::ffi::OsStr]) -> Command {
+pub fn stock(arguments: &[&std::ffi::OsStr]) -> Command {
     let mut command = java();
     for package in [
         "java.nio",

@@ -13,7 +13,7 @@ use super::wire::{self, Content, Sending};
 const TOPICS: [(&str, u32); 2] = [("orders", 4), ("events", 2)];
 /// Consumers whose offsets move in every turn.
 const GROUPS: [&str; 3] = ["billing", "shipping", "audit"];
-const SINGLES: usize = 400;
+const SINGLES: usize = 300;
 const BATCHES: usize = 12;
 const BATCH: usize = 8;
 /// Sends in flight when a broker is killed, and how many of them are answered before.
