@@ -6,11 +6,28 @@ use bytes::Bytes;
 use common::ids::PhysicalOffset;
 use common::message::properties::{self, KEYS, RETRY_TOPIC, TAGS, UNIQUE_KEY};
 use common::message::record::{self, RecordFormatError, RecordView};
-use common::message::{
-    CompressionError, DecodeError, MAX_DECOMPRESSED_BYTES, decompress, message_id, sys_flag,
-};
+use common::message::{CompressionError, MAX_DECOMPRESSED_BYTES, decompress, message_id, sys_flag};
 
 use crate::MessageQueue;
+
+/// Why the body of a broker's answer cannot be decoded.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DecodeError {
+    #[error("message {index} of the response")]
+    Record {
+        index: usize,
+        #[source]
+        source: RecordFormatError,
+    },
+    #[error("body of message {index} of the response is damaged")]
+    BodyCrc { index: usize },
+    #[error("body of message {index} of the response")]
+    Compression {
+        index: usize,
+        #[source]
+        source: CompressionError,
+    },
+}
 
 /// A message that was read from a broker.
 #[derive(Debug, Clone, PartialEq, Eq)]

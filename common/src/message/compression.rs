@@ -8,6 +8,9 @@ use flate2::write::ZlibEncoder;
 
 use super::sys_flag::{COMPRESSED, COMPRESSION_TYPE};
 
+/// Most bytes readers of messages let a body become.
+pub const MAX_DECOMPRESSED_BYTES: usize = 64 << 20;
+
 /// Why a body cannot be decompressed.
 #[derive(Debug, thiserror::Error)]
 pub enum CompressionError {

@@ -2,15 +2,13 @@
 
 pub mod batch;
 pub mod compression;
-mod decoded;
 pub mod message_id;
 pub mod properties;
 pub mod property_crc;
 pub mod record;
 pub mod sys_flag;
 
-pub use compression::{CompressionError, compress, decompress};
-pub use decoded::{DecodeError, MAX_DECOMPRESSED_BYTES, Message, decode_all};
+pub use compression::{CompressionError, MAX_DECOMPRESSED_BYTES, compress, decompress};
 pub use record::{RecordError, RecordFormatError, RecordParts, RecordView};
 
 /// Java's `String.hashCode`: over UTF-16 units, wrapping.

@@ -5,7 +5,7 @@ use crate::kv::Kv;
 use crate::topic::TopicRules;
 use bytes::Bytes;
 use common::clock::{ManualClock, Millis, SystemClock};
-use common::message::{decode_all, properties};
+use common::message::{properties, record};
 use common::wire::body::{
     ConsumerData, MessageModel, SubscriptionData, SubscriptionGroupConfig, TopicConfig,
 };
@@ -213,11 +213,12 @@ async fn pull(client: &Client, change: impl FnOnce(&mut PullMessageRequestHeader
 
 fn pulled((answer, body): (Command, Bytes)) -> Pulled {
     let text = |body: &[u8]| String::from_utf8_lossy(body).into_owned();
-    let messages = decode_all(&body).unwrap();
     Pulled {
         code: answer.code,
         remark: answer.remark.clone().unwrap_or_default(),
-        bodies: messages.iter().map(|message| text(&message.body)).collect(),
+        bodies: record::iter(&body)
+            .map(|message| text(message.unwrap().body))
+            .collect(),
         answer,
     }
 }

@@ -4,12 +4,11 @@ use std::io::{self, Write};
 
 use common::ids::PhysicalOffset;
 use common::message::record::RecordView;
-use common::message::{CompressionError, decompress, message_id, properties, sys_flag};
+use common::message::{
+    CompressionError, MAX_DECOMPRESSED_BYTES, decompress, message_id, properties, sys_flag,
+};
 
 use crate::text;
-
-/// Most bytes a compressed body may become.
-const INFLATED_BYTES: usize = 64 << 20;
 
 /// How a body is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -26,7 +25,7 @@ pub enum Form {
 
 /// The body as its sender had it.
 pub fn body(record: &RecordView<'_>) -> Result<Vec<u8>, CompressionError> {
-    decompress(record.body, record.sys_flag, INFLATED_BYTES)
+    decompress(record.body, record.sys_flag, MAX_DECOMPRESSED_BYTES)
 }
 
 /// Writes a message: what its record says, properties, and at most `limit` bytes of the body.
