@@ -245,8 +245,9 @@ impl Merge<'_> {
         };
         let (keys, bytes) = (hashes_of(&record), record.total_size);
         self.at = offset + u64::from(bytes);
-        if self.at - self.told >= PIECE_BYTES as u64 {
-            self.progress.add(self.at - self.told);
+        let passed = self.at.saturating_sub(self.told);
+        if passed >= PIECE_BYTES as u64 {
+            self.progress.add(passed);
             self.told = self.at;
         }
         if let Some(other) = hashes.iter().find(|hash| !keys.contains(hash)) {
