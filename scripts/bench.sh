@@ -302,7 +302,7 @@ fi
 for round in $(seq "$rounds"); do
     echo "== round $round of $rounds"
     if wants "$tests" send; then
-        for shape in 1x1 1x64 64x1 4x64; do
+        for shape in ${SHAPES:-1x1 1x64 64x1 4x64}; do
             for name in "${list[@]}"; do
                 renew "$name"
                 bench "$name" "send $shape" "$round" produce --broker "${broker[$name]}" -c "${shape%x*}" -w "${shape#*x}" \
