@@ -370,7 +370,9 @@ impl SendHandler {
                 unique_keys: std::mem::take(&mut session.unique_keys),
                 deadline: Instant::now() + self.settings.flush_timeout,
             };
-            late.wait(self.store.flushed());
+            late.wait(self.store.flushed(), &self.store);
+        } else if waits {
+            self.store.ask_for_flush();
         }
         session.batch.clear();
         session.unique_keys.clear();

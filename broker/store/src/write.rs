@@ -72,9 +72,15 @@ impl StoreWriter {
                 });
                 self.reput.follow(|| self.log.end(), fresh);
             }
-            FlushMode::Sync => self.flush.ask(),
+            FlushMode::Sync => {}
         }
         outcome.map(|_| ())
+    }
+
+    /// With [`FlushMode::Sync`]: has what was appended so far brought to the disk at once, and not with the next interval.
+    /// Whoever has more to append in the same moment asks after that, for one sync takes it all.
+    pub fn ask_for_flush(&self) {
+        self.flush.ask();
     }
 
     /// The position up to which the log is on disk, and word of its growth. The channel closes

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use store::Appended;
+use store::{Appended, StoreWriter};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
@@ -35,41 +35,51 @@ struct Queue {
 #[derive(Default)]
 struct State {
     late: VecDeque<Late>,
-    /// The task is gone; nothing may be added any more.
-    ended: bool,
+    /// A sync will be asked for when this thread has served what has arrived.
+    asking: bool,
+    /// There is a task that answers.
+    running: bool,
 }
 
 thread_local! {
-    /// The queues with a task on this thread: one, as long as there is one store.
+    /// The queues of this thread: one, as long as there is one store.
     static QUEUES: RefCell<Vec<Arc<Queue>>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Late {
-    /// Answers once `flushed` has passed the turn, it has failed, or the time is up.
-    pub(super) fn wait(self, flushed: watch::Receiver<u64>) {
-        QUEUES.with_borrow_mut(|queues| {
-            queues.retain(|queue| !queue.state.lock().ended);
-            if let Some(queue) = queues
+    /// Answers once `flushed` has passed the turn, it has failed, or the time is up. The store is asked for a sync after the
+    /// turns of the other connections that have something to read now, so that one sync serves them all.
+    pub(super) fn wait(self, flushed: watch::Receiver<u64>, store: &StoreWriter) {
+        let queue = QUEUES.with_borrow_mut(|queues| {
+            // Of stores that are gone, or whose disk has failed.
+            queues.retain(|queue| queue.flushed.has_changed().is_ok());
+            let known = queues
                 .iter()
-                .find(|queue| queue.flushed.same_channel(&flushed))
-            {
-                let mut state = queue.state.lock();
-                if !state.ended {
-                    state.late.push_back(self);
-                    return;
-                }
+                .find(|queue| queue.flushed.same_channel(&flushed));
+            if let Some(queue) = known {
+                return Arc::clone(queue);
             }
-            let state = State {
-                late: VecDeque::from([self]),
-                ended: false,
-            };
             let queue = Arc::new(Queue {
                 flushed,
-                state: Mutex::new(state),
+                state: Mutex::default(),
             });
             queues.push(Arc::clone(&queue));
-            tokio::spawn(async move { queue.run().await });
+            queue
         });
+        let mut state = queue.state.lock();
+        if !std::mem::replace(&mut state.running, true) {
+            let queue = Arc::clone(&queue);
+            tokio::spawn(async move { queue.run().await });
+        }
+        state.late.push_back(self);
+        if !std::mem::replace(&mut state.asking, true) {
+            let (queue, store) = (Arc::clone(&queue), store.clone());
+            // A new task comes behind all that are ready to run.
+            tokio::spawn(async move {
+                queue.state.lock().asking = false;
+                store.ask_for_flush();
+            });
+        }
     }
 
     fn end(&self) -> u64 {
@@ -123,7 +133,7 @@ impl Queue {
     fn first(&self) -> Option<(u64, Instant)> {
         let mut state = self.state.lock();
         let first = state.late.front().map(|late| (late.end(), late.deadline));
-        state.ended = first.is_none();
+        state.running = first.is_some();
         first
     }
 

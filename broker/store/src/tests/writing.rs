@@ -227,6 +227,7 @@ fn synchronous_messages_are_visible_once_flushed() {
     let bench = Bench::with(SimFiles::new(), config(FlushMode::Sync));
     let mut flushed = bench.writer.flushed();
     let sent = bench.send("T", 0, "x").unwrap();
+    bench.writer.ask_for_flush();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()

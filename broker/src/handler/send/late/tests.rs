@@ -12,7 +12,7 @@ struct Disk {
     flushed: watch::Receiver<u64>,
     patience: Duration,
     topic: Arc<Topic>,
-    _stored: Stored,
+    stored: Stored,
 }
 
 impl Served for Disk {
@@ -40,7 +40,7 @@ impl Served for Disk {
             unique_keys: String::new(),
             deadline: Instant::now() + self.patience,
         };
-        late.wait(self.flushed.clone());
+        late.wait(self.flushed.clone(), &self.stored.writer);
         None
     }
 
@@ -57,7 +57,7 @@ fn serve(patience: Duration) -> (watch::Sender<u64>, Loopback, Client) {
         flushed,
         patience,
         topic: stored.topics.get("t").unwrap(),
-        _stored: stored,
+        stored,
     }));
     let client = served.client();
     (disk, served, client)
@@ -98,7 +98,7 @@ async fn answers_wait_for_the_disk_and_no_longer() {
 }
 
 #[tokio::test]
-async fn who_waits_too_long_is_told_that_the_message_is_stored_and_no_more() {
+async fn who_waits_too_long_is_told_that_the_message_isstored_and_no_more() {
     let (disk, _served, client) = serve(Duration::from_millis(1));
     let slow = response_code::FLUSH_DISK_TIMEOUT;
     assert_eq!(send(&client, 7).await, (slow, Some("7".to_owned())));
