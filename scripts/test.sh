@@ -37,6 +37,8 @@ install_all() {
 static_checks() { scripts/check.sh; }
 build_release() { cargo build --release --locked --workspace --bins --example quickstart; }
 unit_tests() { cargo test --workspace --exclude tests --locked --no-fail-fast; }
+# 100,000 crash states, and every planted fault; seeded, so that each run is the same.
+simulation() { cargo test --profile sim --locked -p store --features sim --test sim -- --nocapture; }
 end_to_end() { cargo test -p tests --lib --test e2e --locked; }
 build_clients() {
     mvn -B -q package -f tests/interop/java -Dinterop.build="$INTEROP_JAVA" || return
@@ -50,7 +52,7 @@ conformance() {
     ROCKETMQ_JARS=$INTEROP_JAVA/lib "$venv/bin/python" -m pytest -q -p no:cacheprovider --slow -n 4 --dist loadfile tests/conformance
 }
 
-stages=(install_all static_checks build_release build_clients unit_tests end_to_end interop conformance)
+stages=(install_all static_checks build_release build_clients unit_tests simulation end_to_end interop conformance)
 chosen=("$@")
 [ ${#chosen[@]} = 0 ] && chosen=("${stages[@]}")
 

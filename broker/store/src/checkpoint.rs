@@ -12,6 +12,7 @@ use std::sync::Arc;
 use crate::error::StoreError;
 use crate::files::{Files, StoreFile};
 use crate::index::{HEADER_BYTES, Header, IndexMark, Resume};
+use crate::planted::{Fault, planted};
 
 const FILE_BYTES: u64 = 4096;
 const PHYSIC_TIMESTAMP_AT: usize = 0;
@@ -21,6 +22,8 @@ const LOGICS_PHYSICAL_OFFSET_AT: usize = 40;
 const FIELDS_BYTES: usize = 48;
 const MARK_AT: usize = 64;
 const MARK_MAGIC: [u8; 8] = *b"ARUGULA2";
+/// As [`MARK_MAGIC`], from a store in which no queue had a file: that there are none is no loss.
+const EMPTY_MAGIC: [u8; 8] = *b"ARUGULA-";
 const MARK_OFFSET_AT: usize = MARK_AT + 8;
 /// Where the index resumes: position, or -1 when it is not kept, and keys of the record there.
 const INDEX_OFFSET_AT: usize = MARK_OFFSET_AT + 8;
@@ -50,6 +53,8 @@ pub struct Checkpoint {
     pub logics_physical_offset: u64,
     /// All units of records below this position are on disk, if only Arugula wrote the file.
     pub indexed: Option<u64>,
+    /// No queue had a file then.
+    pub no_queues: bool,
     /// How far the key index is on disk, likewise; `None` also when it is not kept.
     pub(crate) index: Option<IndexMark>,
 }
@@ -87,6 +92,9 @@ impl CheckpointFile {
         }
         checkpoint.encode(&mut bytes);
         self.file.write_at(&bytes, 0)?;
+        if planted(Fault::CheckpointNotSynced) {
+            return Ok(());
+        }
         self.file.sync()
     }
 }
@@ -104,7 +112,8 @@ impl Checkpoint {
                 .map_or(0, |b| i64::from_be_bytes(*b))
         };
         let crc = crc32fast::hash(&bytes[MARK_AT..MARK_CRC_AT]).to_be_bytes();
-        let ours = bytes[MARK_AT..MARK_OFFSET_AT] == MARK_MAGIC
+        let no_queues = bytes[MARK_AT..MARK_OFFSET_AT] == EMPTY_MAGIC;
+        let ours = (no_queues || bytes[MARK_AT..MARK_OFFSET_AT] == MARK_MAGIC)
             && bytes[MARK_FIELDS_AT..MARK_CRC_AT] == bytes[..FIELDS_BYTES]
             && bytes[MARK_CRC_AT..] == crc;
         let ours = ours.then_some(());
@@ -130,6 +139,7 @@ impl Checkpoint {
             index_timestamp,
             logics_physical_offset: u64::try_from(i64_at(LOGICS_PHYSICAL_OFFSET_AT)).unwrap_or(0),
             indexed: ours.and_then(|()| u64_at(MARK_OFFSET_AT)),
+            no_queues: ours.is_some() && no_queues,
             index: ours.and(index),
         }
     }
@@ -148,7 +158,8 @@ impl Checkpoint {
         }
         match self.indexed {
             Some(indexed) => {
-                put(MARK_AT, MARK_MAGIC);
+                let empty = self.no_queues;
+                put(MARK_AT, if empty { EMPTY_MAGIC } else { MARK_MAGIC });
                 put(MARK_OFFSET_AT, indexed.to_be_bytes());
             }
             None => put(MARK_AT, [0; 8]),
@@ -193,6 +204,7 @@ mod tests {
         logics_physical_offset: 0x33,
         index_timestamp: 0x55,
         indexed: Some(0x44),
+        no_queues: false,
         index: Some(IndexMark {
             resume: Resume {
                 offset: 0x66,

@@ -20,6 +20,7 @@ use crate::consume_queue::QueueTable;
 use crate::error::StoreError;
 use crate::files::Files;
 use crate::flush::IndexFlush;
+use crate::planted::{Fault, planted};
 use crate::retention::{Decision, Disk, Found, decide};
 
 /// What the thread `store-clean` works on.
@@ -164,8 +165,14 @@ impl Clean {
             }
             let end = log.segments.min_offset() + log.segments.bytes;
             // Recovery starts at the checkpoint: what lies behind it has to be there.
-            if !index.cover(end)? {
+            if !planted(Fault::CleanedBeforeCheckpoint) && !index.cover(end)? {
                 return Ok(());
+            }
+            if planted(Fault::CleanedNewestFirst)
+                && removed + 1 < decision.delete
+                && let Some(next) = log.segments.all().get(1)
+            {
+                let _ = self.parts.files.delete(&next.path);
             }
             work.leaving = log.segments.take_first();
             if let Some(segment) = &work.leaving {

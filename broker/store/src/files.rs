@@ -91,6 +91,12 @@ pub trait Files: Debug + Send + Sync + 'static {
     /// What the system says.
     fn create_directories(&self, directory: &Path, safe: bool) -> io::Result<()>;
 
+    /// Makes the names in a directory safe, whoever gave or took them; not what the files hold.
+    ///
+    /// # Errors
+    /// What the system says; `NotFound` when there is no directory.
+    fn sync_directory(&self, directory: &Path) -> io::Result<()>;
+
     /// Brings everything written below `directory` to the disk, names included.
     ///
     /// # Errors

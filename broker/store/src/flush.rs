@@ -1,6 +1,7 @@
 //! Bringing things to the disk: the log continuously or by a timer, indexes and checkpoint by a
 //! timer.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +17,7 @@ use crate::config::{FlushMode, StoreConfig};
 use crate::consume_queue::QueueTable;
 use crate::error::StoreError;
 use crate::index::IndexMark;
+use crate::planted::{Fault, planted};
 use crate::reput::{Mark, Reput};
 
 /// Time between two syncs of the indexes. What is dispatched in between is dispatched again after
@@ -94,6 +96,7 @@ impl Flush {
     pub(crate) fn visible_limit(&self) -> u64 {
         match self.mode {
             FlushMode::Async => self.log.end(),
+            FlushMode::Sync if planted(Fault::VisibleBeforeSync) => self.log.end(),
             FlushMode::Sync => self.durable.load(Ordering::SeqCst),
         }
     }
@@ -129,9 +132,19 @@ impl Flush {
     pub(crate) fn flush(&self) -> Result<(), StoreError> {
         let _syncing = self.syncing.lock();
         let (from, target) = (self.durable.load(Ordering::SeqCst), self.log.end());
+        if planted(Fault::AcknowledgeBeforeSync)
+            && let Some(flushed) = &*self.flushed.lock()
+        {
+            flushed.send_replace(target);
+        }
         if from < target {
             self.sync(from, target)?;
         }
+        let target = if planted(Fault::FlushedReadAfterSync) {
+            self.log.end()
+        } else {
+            target
+        };
         self.reput.complete(|| self.visible_limit());
         if let Some(flushed) = &*self.flushed.lock() {
             flushed.send_if_modified(|published| std::mem::replace(published, target) != target);
@@ -153,12 +166,21 @@ impl Flush {
             if segment.base >= target || segment.base + segments.bytes <= from {
                 continue;
             }
+            if planted(Fault::FlushSkipsSync)
+                || (planted(Fault::FlushSkipsOlderSegments)
+                    && segment.base + segments.bytes < target)
+            {
+                continue;
+            }
             let began = self.clock.monotonic();
             let synced = segment.file.sync();
             let mut syncs = self.syncs.lock();
             syncs.count += 1;
             syncs.time += self.clock.monotonic().saturating_sub(began);
             drop(syncs);
+            if synced.is_err() && planted(Fault::FailedSyncTriedAgain) {
+                return Err(StoreError::ShuttingDown);
+            }
             if let Err(source) = synced {
                 // Nobody knows what is on disk now, and a second sync would only hide it: the
                 // system has forgotten which pages could not be written.
@@ -213,6 +235,10 @@ struct Progress {
     /// Dispatch position of the last sync.
     synced_to: u64,
     written_at: Duration,
+    /// Why a sync has failed: what is on disk is not known since then.
+    failed: Option<String>,
+    /// No queue had a file when the mark was taken.
+    no_queues: bool,
 }
 
 impl IndexFlush {
@@ -243,6 +269,8 @@ impl IndexFlush {
                 synced_at: now,
                 synced_to,
                 written_at: now,
+                failed: None,
+                no_queues: false,
             }),
             stop: Mutex::new(false),
             wake: wake.unwrap_or_default(),
@@ -333,7 +361,14 @@ impl IndexFlush {
     /// Deletes the files of a topic's queues, which the table has forgotten.
     pub(crate) fn delete_files(&self, topic: &str) -> Result<(), StoreError> {
         // While this is held nobody writes a queue, which would make its directory again.
-        let _progress = self.progress.lock();
+        let mut progress = self.progress.lock();
+        // From here on recovery begins behind the deleted messages: they do not come back. And a start
+        // that finds no queue makes all of them anew, also those of topics deleted long ago; so before
+        // these files go the others are on the disk, or the checkpoint says that there are none.
+        if !planted(Fault::DeletionNotNoted) {
+            progress.written = None;
+            self.sync(&mut progress)?;
+        }
         self.queues.delete_files(topic)
     }
 
@@ -353,20 +388,58 @@ impl IndexFlush {
         };
         progress.synced_to = mark.dispatched;
         self.queues.write_out()?;
+        // What is dispatched from now on counts as little here as for the mark.
+        progress.no_queues = self.queues.has_no_files();
+        let mark = match () {
+            () if planted(Fault::MarkReadLate) => self.reput.mark(),
+            () if planted(Fault::MarkIsEndOfLog) => self.reput.mark_at_end(),
+            () => mark,
+        };
         if progress.written == Some((mark, index)) {
             return Ok(());
         }
         // A unit on disk whose record is not would make recovery look for it in vain.
         self.flush.flush()?;
+        if planted(Fault::CheckpointBeforeQueues) {
+            self.note(progress, mark, index)?;
+        }
+        self.sync_files(progress)?;
+        self.note(progress, mark, index)
+    }
+
+    fn sync_files(&self, progress: &mut Progress) -> Result<(), StoreError> {
+        let failed = StoreError::io("sync", &self.root);
+        if let Some(reason) = &progress.failed {
+            return Err(failed(io::Error::other(reason.clone())));
+        }
+        if planted(Fault::QueuesNotSynced) {
+            return Ok(());
+        }
         self.queues
             .files()
             .sync_below(&self.root)
-            .map_err(StoreError::io("sync", &self.root))?;
+            .map_err(|source| {
+                // Units may be lost that no later sync brings to the disk. The checkpoint must not pass
+                // them any more; the next start makes them again.
+                if !planted(Fault::FailedQueueSyncTriedAgain) {
+                    progress.failed = Some(source.to_string());
+                }
+                failed(source)
+            })
+    }
+
+    fn note(
+        &self,
+        progress: &mut Progress,
+        mark: Mark,
+        index: Option<IndexMark>,
+    ) -> Result<(), StoreError> {
         let checkpoint = Checkpoint {
             physic_timestamp: mark.last_timestamp,
             logics_timestamp: mark.last_timestamp,
             logics_physical_offset: mark.last_start,
             indexed: Some(mark.dispatched),
+            no_queues: progress.no_queues,
             index,
             ..Checkpoint::default()
         };

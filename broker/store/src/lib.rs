@@ -20,6 +20,7 @@ mod index;
 mod mapped_file;
 pub mod offline;
 mod open;
+mod planted;
 mod query;
 mod read;
 mod reput;

@@ -21,6 +21,7 @@ use crate::error::StoreError;
 use crate::files::Files;
 use crate::flush::{Flush, IndexFlush, IndexStart};
 use crate::index::{Found as FoundIndex, IndexTable};
+use crate::planted::{Fault, planted};
 use crate::read::StoreReader;
 use crate::reput::{Arrivals, Mark, Reput};
 use crate::write::StoreWriter;
@@ -183,14 +184,21 @@ pub(crate) fn take_lock(
 /// owner has left the store in order.
 pub(crate) fn mark_in_use(files: &dyn Files, abort: &Path) -> Result<bool, StoreError> {
     match files.open(abort) {
-        Ok(_) => return Ok(false),
+        Ok(_) => {
+            // Its maker may have been killed before its name was safe.
+            let root = abort.parent().unwrap_or(abort);
+            files
+                .sync_directory(root)
+                .map_err(StoreError::io("sync", root))?;
+            return Ok(planted(Fault::AbortIgnored));
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(StoreError::io("open", abort)(error)),
     }
     let process = std::process::id().to_string();
     let bytes = process.len() as u64;
     let file = files
-        .create(abort, bytes, true)
+        .create(abort, bytes, !planted(Fault::AbortNameNotSynced))
         .map_err(StoreError::io("create", abort))?;
     file.write_at(process.as_bytes(), 0)
         .map_err(StoreError::io("write", abort))?;
@@ -269,8 +277,9 @@ fn recover(
     let ours = checkpoint.indexed.filter(|indexed| {
         let there = segments.holding(*indexed).is_some()
             || segments.holding(indexed.saturating_sub(1)).is_some();
-        // Somebody who deletes the queues' directory wants them rebuilt.
-        *indexed == start || (there && *indexed > start && !no_queues)
+        // Somebody who deletes the queues' directory wants them rebuilt; but when all topics were
+        // deleted there is nothing to be rebuilt.
+        *indexed == start || (there && *indexed > start && (!no_queues || checkpoint.no_queues))
     });
     let (scan_from, dispatch_from) = match ours {
         Some(indexed) => (indexed, indexed),
@@ -291,6 +300,11 @@ fn recover(
     };
     let Found { end, hit } = walk(segments, scan_from, dispatch_from, config)?;
     let dispatch_from = if hit { dispatch_from } else { scan_from };
+    let dispatch_from = if planted(Fault::NothingDispatchedAgain) {
+        end
+    } else {
+        dispatch_from
+    };
     let changed = !clean || ours.is_none();
     let mut cut = None;
     if changed || dispatch_from < end {
@@ -342,7 +356,7 @@ fn recover(
 fn make_end_safe(segments: &Segments, from: u64, end: u64) -> Result<Option<Cut>, StoreError> {
     let found = cut(segments, end)?;
     for segment in segments.all() {
-        if segment.base + segments.bytes > from {
+        if segment.base + segments.bytes > from && !planted(Fault::EndNotSynced) {
             segment
                 .file
                 .sync()
@@ -422,9 +436,15 @@ impl StoreTasks {
             // A panic of one of them has ended the process.
             let _ = thread.join();
         }
+        if planted(Fault::AbortDeletedEarly) {
+            let _ = self.files.delete(&self.abort);
+        }
         self.flush.flush()?;
         self.index.sync_now()?;
         unused?;
+        if planted(Fault::AbortDeletedEarly) {
+            return Ok(());
+        }
         self.files
             .delete(&self.abort)
             .map_err(StoreError::io("delete", &self.abort))?;

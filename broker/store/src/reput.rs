@@ -102,6 +102,14 @@ impl Reput {
         }
     }
 
+    /// A wrong mark: of records that are not dispatched.
+    pub(crate) fn mark_at_end(&self) -> Mark {
+        Mark {
+            dispatched: self.log.end(),
+            ..self.mark()
+        }
+    }
+
     /// Dispatches up to `limit`, which may move meanwhile, unless another thread is at it. `fresh`
     /// need not be read back from the log if nobody was faster.
     pub(crate) fn follow(&self, limit: impl Fn() -> u64, mut fresh: Option<Fresh<'_>>) {

@@ -2,6 +2,9 @@
 
 pub use crate::files::sim::{Failing, Image, Observer, Op, SECTOR_BYTES, SimFiles, Unsynced};
 
+#[cfg(feature = "sim")]
+pub use crate::planted::{Fault, plant};
+
 use std::sync::Arc;
 
 use common::clock::Clock;

@@ -18,6 +18,7 @@ use super::prepare::Prepare;
 use super::segments::{Segment, Segments};
 use crate::batch::{Appended, RecordBatch};
 use crate::error::StoreError;
+use crate::planted::{Fault, planted};
 
 /// Time between two attempts to reserve a segment on a full disk: each takes all the space there
 /// is before it fails.
@@ -229,7 +230,9 @@ impl CommitLog {
     fn roll(&self, tail: &mut Tail, blank_bytes: u64) -> Result<(), StoreError> {
         // The next segment first: without it the blank would end the log for good.
         let next = self.obtain(tail, tail.offset + blank_bytes)?;
-        if let Some(segment) = tail.segment.clone() {
+        if let Some(segment) = tail.segment.clone()
+            && !planted(Fault::NoBlank)
+        {
             let mut blank = [0; 8];
             let size = u32::try_from(blank_bytes).unwrap_or(u32::MAX);
             blank[..4].copy_from_slice(&size.to_be_bytes());

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::segments::{Segment, Segments, file_name};
 use crate::error::StoreError;
 use crate::files::StoreFile;
+use crate::planted::{Fault, planted};
 
 /// Directory below that of the log's files; the reference takes no notice of it.
 const DIRECTORY: &str = "cut";
@@ -35,6 +36,11 @@ pub(crate) fn cut(segments: &Segments, end: u64) -> Result<Option<Cut>, StoreErr
         segments,
         directory: segments.directory.join(DIRECTORY),
     };
+    // A recovery that was killed may have put something here whose name is not safe yet.
+    match segments.files.sync_directory(&aside.directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        synced => synced.map_err(StoreError::io("sync", &aside.directory))?,
+    }
     let mut bytes = 0;
     let last = segments.holding(end);
     let next = last.as_ref().map_or(end, |last| last.base + segments.bytes);
@@ -52,7 +58,9 @@ pub(crate) fn cut(segments: &Segments, end: u64) -> Result<Option<Cut>, StoreErr
             aside.take(&segment)?;
         }
     }
-    if let Some(last) = &last {
+    if let Some(last) = &last
+        && !planted(Fault::TailNotZeroed)
+    {
         let zeroed = last.file.zero(end - last.base, segments.bytes, true);
         zeroed.map_err(StoreError::io("zero", &last.path))?;
     }
@@ -93,7 +101,7 @@ impl Aside<'_> {
     /// Puts a copy of what stood at `position` of the log aside, unless an earlier recovery, which
     /// did not get to its end, has done it.
     fn copy(&self, position: u64, bytes: &Bytes) -> Result<(), StoreError> {
-        if bytes.is_empty() {
+        if bytes.is_empty() || planted(Fault::CutNotKept) {
             return Ok(());
         }
         let files = &self.segments.files;
@@ -115,7 +123,9 @@ impl Aside<'_> {
         for (piece, at) in bytes.chunks(PIECE_BYTES).zip((0..).step_by(PIECE_BYTES)) {
             copy.write_at(piece, at).map_err(failed("write"))?;
         }
-        copy.sync().map_err(failed("sync"))?;
+        if !planted(Fault::RenamedBeforeSync) {
+            copy.sync().map_err(failed("sync"))?;
+        }
         files.rename(&unfinished, &path).map_err(failed("rename"))
     }
 

@@ -6,6 +6,7 @@ use common::message::record::{BLANK_MAGIC, RecordView};
 use super::segments::{Segment, Segments};
 use crate::config::StoreConfig;
 use crate::error::StoreError;
+use crate::planted::{Fault, planted};
 
 /// Bytes checked before progress is told again.
 const PROGRESS_BYTES: u64 = 16 << 20;
@@ -31,6 +32,9 @@ pub(crate) fn step(bytes: &[u8], offset: u64) -> Step<'_> {
     if magic == BLANK_MAGIC.to_be_bytes() {
         return Step::Blank;
     }
+    if planted(Fault::ZerosAreBlank) && magic == [0; 4] {
+        return Step::Blank;
+    }
     match RecordView::parse(bytes) {
         Ok(record) if u64::try_from(record.physical_offset) == Ok(offset) => Step::Record(record),
         _ => Step::End,
@@ -50,7 +54,8 @@ fn step_after_crash<'a>(bytes: &'a [u8], offset: u64, at: u64, config: &StoreCon
         (true, true) => property_crc::is_intact(whole),
         (true, false) => record.body_is_intact(),
     };
-    if record.is_torn(whole, at) || !intact {
+    let torn = record.is_torn(whole, at) && !planted(Fault::TornAccepted);
+    if torn || (!intact && !planted(Fault::NoCrc)) {
         return Step::End;
     }
     found
@@ -78,7 +83,7 @@ pub(crate) fn walk(
         .all()
         .last()
         .map_or(0, |last| last.base + segments.bytes - start);
-    let mut told = start;
+    let (mut told, mut last) = (start, start);
     'segments: while let Some(segment) = segments.holding(at) {
         tracing::info!(at, "checking the CommitLog");
         let bytes = rest_of(segments, &segment, at)?;
@@ -86,6 +91,7 @@ pub(crate) fn walk(
         loop {
             match step_after_crash(rest, at, at - segment.base, config) {
                 Step::Record(record) => {
+                    last = at;
                     rest = &rest[usize::try_from(record.total_size).unwrap_or(0)..];
                     at += u64::from(record.total_size);
                 }
@@ -101,6 +107,12 @@ pub(crate) fn walk(
                 break;
             }
         }
+    }
+    if planted(Fault::EndOneRecordEarly) {
+        at = last.min(at);
+    }
+    if planted(Fault::EndOneByteLate) {
+        at += 1;
     }
     Ok(Found { end: at, hit })
 }

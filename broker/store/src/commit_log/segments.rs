@@ -9,6 +9,7 @@ use parking_lot::RwLock;
 
 use crate::error::StoreError;
 use crate::files::{Files, StoreFile};
+use crate::planted::{Fault, planted};
 
 /// One file of the log.
 #[derive(Debug)]
@@ -44,6 +45,10 @@ impl Segments {
         files
             .create_directories(directory, true)
             .map_err(StoreError::io("create", directory))?;
+        // A file whose maker was killed before its name was safe is used like every other.
+        files
+            .sync_directory(directory)
+            .map_err(StoreError::io("sync", directory))?;
         let mut listed = files
             .list(directory)
             .map_err(StoreError::io("list", directory))?;
@@ -107,16 +112,16 @@ impl Segments {
     /// Reserves the segment that starts at `base`; it joins the list with [`Self::add`].
     pub(crate) fn create(&self, base: u64) -> Result<Arc<Segment>, StoreError> {
         let path = self.directory.join(file_name(base));
-        let file =
-            self.files
-                .create(&path, self.bytes, true)
-                .map_err(|source| match StoreError::io("reserve", &path)(source) {
-                    StoreError::DiskFull { path, .. } => StoreError::DiskFull {
-                        path,
-                        bytes: self.bytes,
-                    },
-                    other => other,
-                })?;
+        let file = self
+            .files
+            .create(&path, self.bytes, !planted(Fault::SegmentNameNotSynced))
+            .map_err(|source| match StoreError::io("reserve", &path)(source) {
+                StoreError::DiskFull { path, .. } => StoreError::DiskFull {
+                    path,
+                    bytes: self.bytes,
+                },
+                other => other,
+            })?;
         Ok(Arc::new(Segment { base, path, file }))
     }
 
@@ -145,7 +150,9 @@ impl Segments {
             .take_while(|segment| segment.base < base)
             .count();
         let mut taken: Vec<_> = list.drain(keep..).collect();
-        taken.reverse();
+        if !planted(Fault::CutOldestFirst) {
+            taken.reverse();
+        }
         taken
     }
 

@@ -14,6 +14,7 @@ use crate::commit_log::segments::file_name;
 use crate::error::StoreError;
 use crate::files::{Files, StoreFile};
 use crate::index::keys::TopicHash;
+use crate::planted::{Fault, planted};
 
 mod extended;
 mod oldest;
@@ -235,7 +236,8 @@ impl Queue {
         let end = tail.end();
         // A crash may have left a queue's second file and lost its first: a queue without messages
         // begins where its first one says.
-        let empty = tail.units.is_empty() && self.min_offset() == end;
+        let empty =
+            tail.units.is_empty() && self.min_offset() == end && !planted(Fault::LostFirstFileKept);
         if offset < end && !empty {
             return false;
         }
@@ -269,8 +271,15 @@ impl Queue {
     /// The next message gets the offset behind the last one there is. After recovery, before
     /// anything is appended.
     pub(crate) fn settle(&self) {
-        self.next.store(self.max_offset(), Ordering::Relaxed);
+        if !planted(Fault::NextOffsetForgotten) {
+            self.next.store(self.max_offset(), Ordering::Relaxed);
+        }
         self.tail.lock().trim(0);
+    }
+
+    /// Units below this offset are in files.
+    pub(super) fn filed(&self) -> u64 {
+        self.tail.lock().filed
     }
 
     /// True the first time since the last write-out: the caller puts the queue on the list.

@@ -145,6 +145,12 @@ impl QueueTable {
         self.queues.read().table.len()
     }
 
+    /// Whether no queue has units in files.
+    pub(crate) fn has_no_files(&self) -> bool {
+        let queues = self.queues.read();
+        queues.table.iter().all(|queue| queue.filed() == 0)
+    }
+
     /// Forgets a topic's queues and marks them. Their files are deleted by
     /// [`Self::delete_files`], which must not run while [`Self::write_out`] does.
     pub(crate) fn remove(&self, topic: &str) {

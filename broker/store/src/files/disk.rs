@@ -29,6 +29,7 @@ struct DiskFile {
 
 fn sync_parent(path: &Path) -> io::Result<()> {
     match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => File::open(".")?.sync_all(),
         Some(parent) => File::open(parent)?.sync_all(),
         None => Ok(()),
     }
@@ -118,6 +119,10 @@ impl Files for DiskFiles {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        if from.parent() != to.parent() {
+            // What a killed process has deleted there must not come back once this file is gone.
+            sync_parent(from)?;
+        }
         fs::rename(from, to)?;
         sync_parent(to)?;
         sync_parent(from)
@@ -133,11 +138,12 @@ impl Files for DiskFiles {
 
     fn create_directories(&self, directory: &Path, safe: bool) -> io::Result<()> {
         if directory.is_dir() {
-            return Ok(());
+            // Whoever made it may have been killed before its name was safe.
+            return if safe { sync_parent(directory) } else { Ok(()) };
         }
         if let Some(parent) = directory
             .parent()
-            .filter(|parent| !parent.as_os_str().is_empty())
+            .filter(|parent| !parent.as_os_str().is_empty() && !parent.is_dir())
         {
             self.create_directories(parent, safe)?;
         }
@@ -147,6 +153,10 @@ impl Files for DiskFiles {
             Ok(()) if safe => sync_parent(directory),
             Ok(()) => Ok(()),
         }
+    }
+
+    fn sync_directory(&self, directory: &Path) -> io::Result<()> {
+        File::open(directory)?.sync_all()
     }
 
     fn sync_below(&self, directory: &Path) -> io::Result<()> {

@@ -278,15 +278,6 @@ impl SimFiles {
         })
     }
 
-    fn sync_directory(&self, path: &Path) -> io::Result<()> {
-        self.step(&Op::SyncDirectory(path.to_owned()), |tree, trouble| {
-            let id = tree.find(path).ok_or(io::ErrorKind::NotFound)?;
-            trouble.check_sync()?;
-            tree.sync_directory(id);
-            Ok(())
-        })
-    }
-
     fn sync_parent(&self, path: &Path) -> io::Result<()> {
         path.parent()
             .map_or(Ok(()), |parent| self.sync_directory(parent))
@@ -350,6 +341,12 @@ impl Image {
         self.0.unsynced()
     }
 
+    /// Whether a failed sync has left content that later syncs do not bring to the disk either,
+    /// though whoever reads it sees it. A process that starts then cannot know.
+    pub fn is_deceptive(&self) -> bool {
+        self.0.is_deceptive()
+    }
+
     /// One of these in words.
     pub fn describe(&self, item: &Unsynced) -> String {
         self.0.describe(item)
@@ -410,6 +407,9 @@ impl Files for SimFiles {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        if from.parent() != to.parent() {
+            self.sync_parent(from)?;
+        }
         let op = Op::Rename(from.to_owned(), to.to_owned());
         self.step(&op, |tree, _| tree.rename(from, to))?;
         self.sync_parent(to)?;
@@ -426,9 +426,15 @@ impl Files for SimFiles {
 
     fn create_directories(&self, directory: &Path, safe: bool) -> io::Result<()> {
         if self.0.tree.lock().is_directory(directory) {
-            return Ok(());
+            return if safe {
+                self.sync_parent(directory)
+            } else {
+                Ok(())
+            };
         }
-        if let Some(parent) = directory.parent() {
+        if let Some(parent) = directory.parent()
+            && !self.0.tree.lock().is_directory(parent)
+        {
             self.create_directories(parent, safe)?;
         }
         self.step(&Op::Link(directory.to_owned()), |tree, _| {
@@ -440,10 +446,22 @@ impl Files for SimFiles {
         Ok(())
     }
 
+    fn sync_directory(&self, directory: &Path) -> io::Result<()> {
+        self.step(&Op::SyncDirectory(directory.to_owned()), |tree, trouble| {
+            let id = tree.find(directory).ok_or(io::ErrorKind::NotFound)?;
+            trouble.check_sync()?;
+            tree.sync_directory(id);
+            Ok(())
+        })
+    }
+
     fn sync_below(&self, directory: &Path) -> io::Result<()> {
         self.step(&Op::SyncBelow(directory.to_owned()), |tree, trouble| {
             let id = tree.find(directory).ok_or(io::ErrorKind::NotFound)?;
-            trouble.check_sync()?;
+            if trouble.hits(Failing::Sync) {
+                tree.forget_below(id);
+                return Err(io::Error::other("the disk is broken"));
+            }
             tree.sync_below(id);
             Ok(())
         })

@@ -15,6 +15,7 @@ use crate::commit_log::segments::Segments;
 use crate::config::StoreConfig;
 use crate::error::StoreError;
 use crate::files::Files;
+use crate::planted::{Fault, planted};
 
 /// What is known about the index files when a store is opened.
 #[derive(Debug, Clone)]
@@ -63,7 +64,11 @@ fn judge(candidates: &[Candidate], shape: Shape, found: &Found) -> Kept {
         }
     }
     match &found.mark {
-        Some(mark) => judge_by_mark(candidates, files, mark, found.clean),
+        Some(mark) => {
+            // What could not be written until the end may stand there in part.
+            let whole = found.clean && mark.resume.offset >= found.log.end;
+            judge_by_mark(candidates, files, mark, whole)
+        }
         None if found.clean => Kept::to_the_end_of(files),
         // As the reference does, which knows of full files only that they are on disk.
         None => {
@@ -81,7 +86,7 @@ fn judge_by_mark(
     candidates: &[Candidate],
     mut sound: Vec<(u64, Header)>,
     mark: &IndexMark,
-    clean: bool,
+    whole: bool,
 ) -> Kept {
     let (resume, files) = (Some(mark.resume), Vec::new());
     let Some((name, header)) = mark.newest else {
@@ -103,10 +108,15 @@ fn judge_by_mark(
     sound.truncate(older);
     match marked.and_then(|marked| marked.header) {
         Some(on_disk) if is_usable => {
+            let header = if planted(Fault::IndexNotReset) {
+                on_disk
+            } else {
+                header
+            };
             sound.push((name, header));
             Kept {
                 files: sound,
-                torn: !clean || on_disk != header,
+                torn: (!whole || on_disk != header) && !planted(Fault::SlotsNotMadeAgain),
                 resume,
             }
         }

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use super::{Home, Queue, UNIT_BYTES, Unit, units_in};
 use crate::error::StoreError;
 use crate::files::StoreFile;
+use crate::planted::{Fault, planted};
 
 /// Bytes read at first when looking for the end of a queue; most queues are short. After a crash the
 /// last units are kept until recovery is through: most queues are read only once.
@@ -151,6 +152,10 @@ impl Queue {
         wipe: bool,
     ) -> Result<u64, StoreError> {
         let before = self.max_offset();
+        if planted(Fault::UnitsNotCut) {
+            return Ok(0);
+        }
+        let limit = limit + u64::from(planted(Fault::UnitsCutOffByOne));
         // Units stand in the order of their records, but for blanks, which say nothing; so the
         // search only brings near what the loop then finds.
         let (mut low, mut high) = (self.min_offset(), before);

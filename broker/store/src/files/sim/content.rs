@@ -168,6 +168,11 @@ impl Content {
         }
     }
 
+    /// Whether a failed sync has left something that looks as if it were on the disk.
+    pub(super) fn is_deceptive(&self) -> bool {
+        self.unsynced.values().any(|versions| versions.forgotten)
+    }
+
     /// Puts everything on the disk, also what a failed sync has forgotten.
     pub(super) fn settle(&mut self) {
         for versions in self.unsynced.values_mut() {

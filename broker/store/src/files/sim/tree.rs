@@ -251,6 +251,14 @@ impl Tree {
         }
     }
 
+    /// A sync of everything below failed, see [`Content::forget_unsynced`].
+    pub(super) fn forget_below(&mut self, id: NodeId) {
+        for id in self.below(id) {
+            let content = self.content_mut(id);
+            content.into_iter().for_each(Content::forget_unsynced);
+        }
+    }
+
     /// Paths of all files.
     pub(super) fn paths(&self) -> Vec<(PathBuf, NodeId)> {
         let mut found = Vec::new();
@@ -267,6 +275,12 @@ impl Tree {
         }
         found.sort();
         found
+    }
+
+    /// See [`Content::is_deceptive`].
+    pub(super) fn is_deceptive(&self) -> bool {
+        let mut ids = 0..self.nodes.len();
+        ids.any(|id| self.content(id).is_some_and(Content::is_deceptive))
     }
 
     /// Everything a power cut may lose.
