@@ -80,9 +80,18 @@ impl Books {
             }
             for record in records(&answer.body)? {
                 if record.offset != offset {
-                    let text = format!("{queue} {offset}: a record of {}", record.offset);
-                    self.fault(Fault::Other, text);
-                    bail!("the queue cannot be read on");
+                    // A pull begins behind what is being deleted.
+                    let least = number_of(connection, 31, queue, "offset")?;
+                    self.note_deleted(queue, page, least);
+                    if record.offset < offset || record.offset > least {
+                        let text = format!(
+                            "{queue} {offset}: a record of {}, and it begins at {least}",
+                            record.offset
+                        );
+                        self.fault(Fault::Other, text.clone());
+                        bail!(text);
+                    }
+                    offset = record.offset;
                 }
                 self.compare(queue, page, &record);
                 self.note_place(queue, page, offset, places);
