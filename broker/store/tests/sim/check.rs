@@ -35,8 +35,10 @@ pub struct Promise {
     pub flushed: u64,
     /// The log reaches so far as long as only the process dies.
     pub written: u64,
-    /// Consumers have seen these queues end here.
+    /// Consumers have seen these queues end here, and no crash may take that back.
     pub seen: Vec<(QueueName, u64)>,
+    /// They have committed what they saw, and that is on the disk.
+    pub committed: Vec<(QueueName, u64)>,
 }
 
 impl Promise {
@@ -46,6 +48,7 @@ impl Promise {
             flushed: end,
             written: end,
             seen: Vec::new(),
+            committed: Vec::new(),
         }
     }
 
@@ -149,6 +152,17 @@ impl Store {
             if max < *seen && model.deleting.as_ref() != Some(&queue.0) {
                 return Err(format!(
                     "{queue:?} ends at {max}, consumers have seen {seen}"
+                ));
+            }
+        }
+        // As the broker does it: after a crash it takes back what was committed beyond the end of a
+        // queue; a store that was left in order has nothing to be taken back.
+        for (queue, committed) in &promise.committed {
+            let max = self.reader.max_offset(&queue.0, queue.1);
+            let deleting = model.deleting.as_ref() == Some(&queue.0);
+            if self.tasks.was_left_in_order() && *committed > max && !deleting {
+                return Err(format!(
+                    "left in order, but {queue:?} ends at {max} and consumers are at {committed}"
                 ));
             }
         }

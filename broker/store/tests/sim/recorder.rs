@@ -9,7 +9,7 @@ use store::FlushMode;
 use store::sim::{Image, Observer, Op, SimFiles};
 
 use crate::check::{Promise, Store};
-use crate::message::{Message, QueueName};
+use crate::message::Message;
 use crate::model::Model;
 
 /// A moment in which the machine or the process may die.
@@ -28,8 +28,8 @@ pub struct Shared {
     /// The store, while it is open.
     pub store: Mutex<Option<Arc<Store>>>,
     pub points: Mutex<Vec<Point>>,
-    /// What consumers had seen when the store was closed.
-    pub seen: Mutex<Vec<(QueueName, u64)>>,
+    /// What consumers had seen and committed when the store was closed.
+    pub closed: Mutex<Promise>,
     /// What is sent while the next steps of the disk are on their way, if anything.
     pub meanwhile: Mutex<VecDeque<Option<Arc<Message>>>>,
     pub problem: Mutex<Option<String>>,
@@ -43,22 +43,25 @@ impl Shared {
             return Promise {
                 flushed: model.safe,
                 written: model.written,
-                seen: self.seen.lock().clone(),
+                ..self.closed.lock().clone()
             };
         };
-        let mut seen = Vec::new();
-        // With asynchronous flushes consumers see what a power cut may take.
-        if self.mode == FlushMode::Sync {
-            for queue in store.reader.queues() {
-                if queue.max_offset() > 0 {
-                    seen.push(((queue.topic().to_owned(), queue.id()), queue.max_offset()));
-                }
+        let mut committed = Vec::new();
+        for queue in store.reader.queues() {
+            if queue.max_offset() > 0 {
+                committed.push(((queue.topic().to_owned(), queue.id()), queue.max_offset()));
             }
         }
+        // With asynchronous flushes consumers see what a power cut may take.
+        let seen = match self.mode {
+            FlushMode::Sync => committed.clone(),
+            FlushMode::Async => Vec::new(),
+        };
         Promise {
             flushed: *store.writer.flushed().borrow(),
             written: model.written,
             seen,
+            committed,
         }
     }
 

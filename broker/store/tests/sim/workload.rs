@@ -137,7 +137,7 @@ impl Run {
             files: Mutex::new(SimFiles::new()),
             store: Mutex::default(),
             points: Mutex::default(),
-            seen: Mutex::default(),
+            closed: Mutex::default(),
             meanwhile: Mutex::default(),
             problem: Mutex::default(),
             clock: Arc::clone(&clock),
@@ -374,12 +374,12 @@ impl Run {
     /// Ends the store in order and opens it again.
     fn restart(&mut self) -> Result<(), String> {
         self.history.push("restart".into());
+        *self.shared.closed.lock() = self.shared.promise();
         let Some(store) = self.shared.store.lock().take() else {
             return Ok(());
         };
         let (flushed, written) = (store.writer.flushed(), self.shared.model.lock().written);
         self.shared.model.lock().safe = *flushed.borrow();
-        self.shared.seen.lock().clear();
         let store = Arc::into_inner(store).ok_or("the store is in use")?;
         let outcome = store.tasks.shutdown();
         self.crash_at_points()?;
@@ -411,7 +411,7 @@ impl Run {
             })
         };
         drop(model);
-        *self.shared.seen.lock() = promise.seen;
+        *self.shared.closed.lock() = promise;
         *self.shared.files.lock() = left;
         self.open()
     }
