@@ -65,3 +65,10 @@ def fresh(reference):
     yield make
     for c in made:
         c.close()
+
+
+def pytest_sessionfinish():
+    """Ends what a fixture that failed half way has left running."""
+    for cluster in Cluster.made:
+        if any(process.alive() for process in cluster.procs):
+            cluster.close()
