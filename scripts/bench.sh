@@ -18,6 +18,7 @@ usage: scripts/bench.sh [options]
   --tests LIST         of send,consume,e2e,route,idle,startup (all); recovery only when asked for: time to the first
                        acknowledged send after a kill -9, on a store of --recover GIB
   --recover GIB        bytes of that store (10)
+  --shapes LIST        of sends, connections x in flight on each (1x1,1x64,64x1,4x64)
   --server-cpus LIST   pin the servers, as taskset -c does
   --bench-cpus LIST    pin the load generator
   --out DIR            where results go (target/bench/TIME)
@@ -29,7 +30,7 @@ TEXT
 rounds=3 duration=4 warmup=1 idle=10 jit=10 fill=200000
 flush=ASYNC_FLUSH body=1024 header=json
 servers=ours,stub,reference tests=send,consume,e2e,route,idle,startup
-server_cpus='' bench_cpus='' out='' recover=10
+server_cpus='' bench_cpus='' out='' recover=10 shapes=1x1,1x64,64x1,4x64
 while [ $# -gt 0 ]; do
     case $1 in
         --quick) rounds=1 duration=2 warmup=1 idle=3 jit=5 fill=50000 ;;
@@ -41,6 +42,7 @@ while [ $# -gt 0 ]; do
         --servers) servers=$2; shift ;;
         --tests) tests=$2; shift ;;
         --recover) recover=$2; shift ;;
+        --shapes) shapes=$2; shift ;;
         --server-cpus) server_cpus=$2; shift ;;
         --bench-cpus) bench_cpus=$2; shift ;;
         --out) out=$2; shift ;;
@@ -302,7 +304,7 @@ fi
 for round in $(seq "$rounds"); do
     echo "== round $round of $rounds"
     if wants "$tests" send; then
-        for shape in ${SHAPES:-1x1 1x64 64x1 4x64}; do
+        for shape in ${shapes//,/ }; do
             for name in "${list[@]}"; do
                 renew "$name"
                 bench "$name" "send $shape" "$round" produce --broker "${broker[$name]}" -c "${shape%x*}" -w "${shape#*x}" \
