@@ -15,8 +15,10 @@ usage: scripts/bench.sh [options]
   --body-size BYTES    bytes of a body (1024)
   --header FORM        json or rocketmq (json)
   --servers LIST       of ours,stub,reference (all)
-  --tests LIST         of send,consume,e2e,route,idle,startup (all); recovery only when asked for: time to the first
-                       acknowledged send after a kill -9, on a store of --recover GIB
+  --tests LIST         of send,consume,e2e,transactions,timers,route,idle,startup (all); recovery only when asked for: time to
+                       the first acknowledged send after a kill -9, on a store of --recover GIB
+  --timers N           timers of that test, due over 30 s while 5,000 live messages a second flow (100000)
+  --precision MS       timerPrecisionMs of the brokers (100)
   --recover GIB        bytes of that store (10)
   --shapes LIST        of sends, connections x in flight on each (1x1,1x64,64x1,4x64)
   --server-cpus LIST   pin the servers, as taskset -c does
@@ -29,11 +31,12 @@ TEXT
 
 rounds=3 duration=4 warmup=1 idle=10 jit=10 fill=200000
 flush=ASYNC_FLUSH body=1024 header=json
-servers=ours,stub,reference tests=send,consume,e2e,route,idle,startup
+servers=ours,stub,reference tests=send,consume,e2e,transactions,timers,route,idle,startup
+timers=100000 spread=30 lead=15 precision=100
 server_cpus='' bench_cpus='' out='' recover=10 shapes=1x1,1x64,64x1,4x64
 while [ $# -gt 0 ]; do
     case $1 in
-        --quick) rounds=1 duration=2 warmup=1 idle=3 jit=5 fill=50000 ;;
+        --quick) rounds=1 duration=2 warmup=1 idle=3 jit=5 fill=50000 timers=20000 spread=6 lead=8 ;;
         --rounds) rounds=$2; shift ;;
         --duration) duration=$2; shift ;;
         --sync-flush) flush=SYNC_FLUSH ;;
@@ -42,6 +45,8 @@ while [ $# -gt 0 ]; do
         --servers) servers=$2; shift ;;
         --tests) tests=$2; shift ;;
         --recover) recover=$2; shift ;;
+        --timers) timers=$2; shift ;;
+        --precision) precision=$2; shift ;;
         --shapes) shapes=$2; shift ;;
         --server-cpus) server_cpus=$2; shift ;;
         --bench-cpus) bench_cpus=$2; shift ;;
@@ -181,7 +186,7 @@ broker_conf() { # NAME STORE
     printf '%s\n' brokerClusterName=DefaultCluster "brokerName=$1" brokerId=0 brokerIP1=127.0.0.1 brokerIP2=127.0.0.1 \
         "listenPort=$port" "haListenPort=$((port - 1))" "namesrvAddr=${namesrv[$1]}" "storePathRootDir=$2" \
         "storePathCommitLog=$2/commitlog" "flushDiskType=$flush" autoCreateTopicEnable=true \
-        cleanFileForciblyEnable=false diskSpaceWarningLevelRatio=100
+        cleanFileForciblyEnable=false diskSpaceWarningLevelRatio=100 "timerPrecisionMs=$precision"
     if [ "$1" = reference ]; then echo "rocketmqHome=$work/$1"; else printf '%s\n' httpListenPort=0 bindAddress=127.0.0.1; fi
 }
 start_namesrv() { # NAME
@@ -262,7 +267,7 @@ rss_anon_mib() { awk '/^RssAnon:/ { printf "%.1f", $2 / 1024 }' "/proc/$1/status
 echo "== servers: $servers, $flush, $body-byte bodies, $rounds rounds of $duration s, results in $out"
 {
     echo "date: $(date -u +%Y-%m-%dT%H:%M:%SZ)"
-    echo "command: scripts/bench.sh with rounds=$rounds duration=$duration flush=$flush body=$body header=$header servers=$servers tests=$tests server_cpus=$server_cpus bench_cpus=$bench_cpus"
+    echo "command: scripts/bench.sh with rounds=$rounds duration=$duration flush=$flush body=$body header=$header servers=$servers tests=$tests timers=$timers precision=$precision server_cpus=$server_cpus bench_cpus=$bench_cpus"
     echo "commit: $(git rev-parse HEAD 2> /dev/null || echo none)"
     echo "kernel: $(uname -r)"
     echo "cpu: $(nproc) × $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | sort -u | head -n 1)"
@@ -294,6 +299,9 @@ if wants "$servers" reference; then
     done
     if wants "$tests" consume; then
         "${mqbench[@]}" consume --broker "${broker[reference]}" --fill "$fill" --duration "$jit" --quiet > /dev/null || true
+    fi
+    if wants "$tests" transactions; then
+        "${mqbench[@]}" transactions --broker "${broker[reference]}" -c 4 -w 64 --warmup 0 --duration "$jit" --quiet > /dev/null || true
     fi
     if wants "$tests" route; then
         "${mqbench[@]}" route --broker "${broker[reference]}" --namesrv "${namesrv[reference]}" -c 4 -w 16 --warmup 0 \
@@ -328,6 +336,24 @@ for round in $(seq "$rounds"); do
                 --warmup "$warmup" --duration "$duration" --server-pid "${broker_pid[$name]}"
         fi
     done
+    if wants "$tests" transactions; then
+        for shape in 1x64 4x64; do
+            for name in "${list[@]}"; do
+                [ "$name" = stub ] && continue
+                renew "$name"
+                bench "$name" "transactions $shape" "$round" transactions --broker "${broker[$name]}" -c "${shape%x*}" \
+                    -w "${shape#*x}" --body-size "$body" --warmup "$warmup" --duration "$duration" --server-pid "${broker_pid[$name]}"
+            done
+        done
+    fi
+    if wants "$tests" timers; then
+        for name in "${list[@]}"; do
+            [ "$name" = stub ] && continue
+            renew "$name"
+            bench "$name" "timers" "$round" timers --broker "${broker[$name]}" --timers "$timers" --spread "$spread" --lead "$lead" \
+                --body-size "$body" --timeout 40 --server-pid "${broker_pid[$name]}"
+        done
+    fi
     if wants "$tests" route; then
         for shape in 1x1 4x16; do
             for name in "${list[@]}"; do

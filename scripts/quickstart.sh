@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A name server and a broker, messages sent and consumed, and what there is to look at.
+# A name server and a broker, messages sent and consumed, transactions, and what there is to look at.
 #
 #   scripts/quickstart.sh          goes on until Ctrl-C
 #   scripts/quickstart.sh --once   ends after the demonstration
@@ -20,7 +20,7 @@ need curl curl
 
 echo "building (the first time takes a few minutes)"
 # All of it, so that the tests find everything built the same way.
-cargo build --release --locked --workspace --bins --example quickstart
+cargo build --release --locked --workspace --bins --example quickstart --example transaction
 bin=$CARGO_TARGET_DIR/release
 home=$(mktemp -d -t arugula-XXXXXX)
 pids=()
@@ -76,7 +76,8 @@ start mqnamesrv --set listenPort="$(usual 9876)" --set httpListenPort="$(usual 9
 namesrv=$(sed -n 's/.* address \([^,]*\),.*/\1/p' <<<"$ready")
 namesrv_http=$(sed -n 's/.* http \(.*\)$/\1/p' <<<"$ready")
 start mqbroker -n "$namesrv" --set brokerName=broker-a --set brokerIP1=127.0.0.1 --set storePathRootDir="$home/store" \
-    --set listenPort="$(usual 10911 10909)" --set haListenPort="$(usual 10912)" --set httpListenPort="$(usual 5557)"
+    --set listenPort="$(usual 10911 10909)" --set haListenPort="$(usual 10912)" --set httpListenPort="$(usual 5557)" \
+    --set transactionTimeOut=2000 --set transactionCheckInterval=1000
 broker_http=$(sed -n 's/.* http \(.*\)$/\1/p' <<<"$ready")
 
 topic=quickstart
@@ -85,13 +86,18 @@ echo "the Rust client (client/examples/quickstart.rs) sends and consumes"
 RUST_LOG=${RUST_LOG:-warn} "$bin/examples/quickstart" --namesrv "$namesrv" --topic "$topic"
 
 echo
+echo "transactional messages (client/examples/transaction.rs): coffee is committed, tea rolled back, and the producer of cake dies before"
+echo "it says how that ended, so the broker asks another one (here after 2 s; by default after 6 s, looking every 30 s)"
+RUST_LOG=${RUST_LOG:-warn} "$bin/examples/transaction" --namesrv "$namesrv"
+
+echo
 echo "GET http://$namesrv_http/api/v1/topics/$topic/route"
 curl -sS --fail "http://$namesrv_http/api/v1/topics/$topic/route"
 echo
 echo
 echo "GET http://$broker_http/metrics (some of it)"
 metrics=$(curl -sS --fail "http://$broker_http/metrics")
-grep -m 12 -E '^rocketmq_(messages_(in|out)_total|consumer_lag_messages)' <<<"$metrics"
+grep -E '^rocketmq_(messages_(in|out)_total|consumer_lag_messages)' <<<"$metrics" | grep -v 'is_system="true"'
 echo
 cat <<TXT
 where to look while both run
@@ -99,6 +105,7 @@ where to look while both run
   cluster            curl http://$namesrv_http/api/v1/cluster
   broker             curl http://$broker_http/api/v1/status
   topics, groups     curl http://$broker_http/api/v1/topics ; curl http://$broker_http/api/v1/groups
+  what waits         curl http://$broker_http/api/v1/transactions ; curl http://$broker_http/api/v1/timers
   logs and store     $home
   inside the store   $bin/mqadmin store ls --store $home/store
   the code           docs/architecture.md

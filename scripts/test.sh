@@ -35,8 +35,9 @@ install_all() {
 }
 
 static_checks() { scripts/check.sh; }
-build_release() { cargo build --release --locked --workspace --bins --example quickstart; }
-unit_tests() { cargo test --workspace --exclude tests --locked --no-fail-fast; }
+build_release() { cargo build --release --locked --workspace --bins --example quickstart --example transaction; }
+# The client's tests run at both makers' servers.
+unit_tests() { ROCKETMQ_JARS=$INTEROP_JAVA/lib cargo test --workspace --exclude tests --locked --no-fail-fast; }
 # 100,000 crash states, and every planted fault; seeded, so that each run is the same.
 simulation() { cargo test --profile sim --locked -p store --features sim --test sim -- --nocapture; }
 end_to_end() { cargo test -p tests --lib --test e2e --locked; }

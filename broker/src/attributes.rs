@@ -32,42 +32,28 @@ pub struct Attribute {
     pub changeable: bool,
 }
 
+/// An attribute of our own: milliseconds in which a message that is sent again is not stored again.
+pub const DEDUPLICATION_WINDOW: &str = "deduplication.window.ms";
+
 /// Attributes of topics.
 pub const TOPIC_ATTRIBUTES: &[Attribute] = &[
-    Attribute {
-        name: "message.type",
-        values: Values::OneOf(&[
-            "UNSPECIFIED",
-            "NORMAL",
-            "FIFO",
-            "DELAY",
-            "TRANSACTION",
-            "MIXED",
-            "PRIORITY",
-            "LITE",
-        ]),
-        changeable: true,
-    },
-    Attribute {
-        name: "queue.type",
-        values: Values::OneOf(&["SimpleCQ", "BatchCQ"]),
-        changeable: false,
-    },
-    Attribute {
-        name: "cleanup.policy",
-        values: Values::OneOf(&["DELETE", "COMPACTION"]),
-        changeable: false,
-    },
-    Attribute {
-        name: "reserve.time",
-        values: Values::Integer(-1, i64::MAX),
-        changeable: true,
-    },
-    Attribute {
-        name: "lite.topic.expiration",
-        values: Values::Integer(-1, 43_200),
-        changeable: true,
-    },
+    changeable("message.type", Values::OneOf(MESSAGE_TYPES)),
+    fixed("queue.type", Values::OneOf(&["SimpleCQ", "BatchCQ"])),
+    fixed("cleanup.policy", Values::OneOf(&["DELETE", "COMPACTION"])),
+    changeable("reserve.time", Values::Integer(-1, i64::MAX)),
+    changeable("lite.topic.expiration", Values::Integer(-1, 43_200)),
+    changeable(DEDUPLICATION_WINDOW, Values::Integer(0, 86_400_000)),
+];
+
+const MESSAGE_TYPES: &[&str] = &[
+    "UNSPECIFIED",
+    "NORMAL",
+    "FIFO",
+    "DELAY",
+    "TRANSACTION",
+    "MIXED",
+    "PRIORITY",
+    "LITE",
 ];
 
 /// Attributes of consumer groups.
@@ -90,6 +76,14 @@ const fn changeable(name: &'static str, values: Values) -> Attribute {
         name,
         values,
         changeable: true,
+    }
+}
+
+const fn fixed(name: &'static str, values: Values) -> Attribute {
+    Attribute {
+        name,
+        values,
+        changeable: false,
     }
 }
 
@@ -191,7 +185,8 @@ pub fn alter(
             .iter()
             .find(|attribute| attribute.name == name)
             .ok_or_else(|| AttributeError::Unsupported(name.to_owned()))?;
-        if exists && !attribute.changeable {
+        // What has none of it yet would change its nature, too.
+        if current.is_some() && !attribute.changeable {
             return Err(AttributeError::Unchangeable(name.to_owned()));
         }
         if sign == "+" {
@@ -301,6 +296,11 @@ mod tests {
                 remark, "attempt to update an unchangeable attribute. key: queue.type",
                 "{text}"
             );
+        }
+        // A topic with simple queues gets none of the other kind among them.
+        for text in ["+queue.type=BatchCQ", "+cleanup.policy=COMPACTION"] {
+            let error = update(&[], text).unwrap_err();
+            assert!(matches!(error, AttributeError::Unchangeable(_)), "{text}");
         }
         assert_eq!(
             update(&[], "-message.type").unwrap_err().to_string(),

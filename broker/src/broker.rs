@@ -1,114 +1,53 @@
 //! What is connected to what: builds every part in the order of its needs and takes it down in the other order.
 
-use crate::client::Clients;
+mod deliveries;
+
 use crate::config::BrokerConfig;
 use crate::dispatch::{BrokerService, Handlers, Port};
-use crate::handler::clean::CleanHandler;
-use crate::handler::client::ClientHandler;
-use crate::handler::group::GroupHandler;
-use crate::handler::lock::LockHandler;
-use crate::handler::offset::OffsetHandler;
-use crate::handler::pull::{HeldPulls, PullHandler, PullTables};
+use crate::handler::pull::{HeldPulls, PullHandler};
 use crate::handler::query::QueryHandler;
-use crate::handler::send::{SendHandler, SendTables};
-use crate::handler::topic::TopicHandler;
-use crate::handler::view::ViewHandler;
-use crate::http::{Pages, PagesParts};
-use crate::kv::{Exported as _, Kv, KvAtStart, export_on_change};
-use crate::lock::LockTable;
-use crate::metrics::Metrics;
-use crate::offset::ConsumerOffsets;
+use crate::handler::send::SendHandler;
+use crate::handler::settings::SettingsHandler;
+use crate::http::pages;
+use crate::kv::Kv;
+use crate::metrics::BrokerFigures;
 use crate::pull_hold::PullHoldService;
 use crate::registration::{Registration, RegistrationSettings};
-use crate::subscription::SubscriptionGroupTable;
-use crate::topic::{TopicRules, TopicTable};
+use crate::state::{State, every};
+use crate::thread::Bell;
+use crate::topic::BatchTopics;
 use common::clock::{Clock, SystemClock};
-use common::config::Loaded;
+use common::config::{Live, Loaded};
+use common::names;
 use common::server::{Failure, HttpServer, Shutdown, starting};
 use common::transport::{IoThreads, Listener, Server};
+use common::wire::body::DataVersion;
+use deliveries::Deliveries;
+use parking_lot::Mutex;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use store::{Arrivals, DiskFiles, StoreConfig, StoreReader, StoreTasks, StoreWriter};
+use store::{Arrivals, DiskFiles, Queue, StoreConfig, StoreReader, StoreTasks, StoreWriter};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// Time connections have to take their last answers.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
 
-/// Time in which changes of topics or groups are gathered before their file is written for other brokers.
-const TABLES_EXPORT: Duration = Duration::from_millis(500);
+/// Time between two commits for broadcast groups as a whole.
+const BROADCAST_COMMIT: Duration = Duration::from_secs(5);
 
 /// A running broker.
 pub struct Broker {
-    config: Arc<BrokerConfig>,
     address: SocketAddr,
     servers: [Server; 2],
     http: HttpServer,
     registration: Registration,
-    tables: Tables,
+    state: State,
     held: HeldPulls,
     tasks: JoinSet<()>,
-    kv: Kv,
+    deliveries: Deliveries,
     store: StoreTasks,
-}
-
-/// The state tables.
-#[derive(Clone)]
-struct Tables {
-    topics: TopicTable,
-    groups: SubscriptionGroupTable,
-    offsets: ConsumerOffsets,
-    clients: Clients,
-    locks: LockTable,
-    metrics: Metrics,
-}
-
-impl Tables {
-    fn open(
-        config: &BrokerConfig,
-        kv: &mut KvAtStart,
-        clock: &Arc<dyn Clock>,
-    ) -> Result<Self, Failure> {
-        let directory = config.store_path_root_dir.join("config");
-        let (steps, auto_group) = (
-            config.consumer_offset_update_version_step,
-            config.auto_create_subscription_group,
-        );
-        let clock = || Arc::clone(clock);
-        let topics = TopicTable::open(
-            kv,
-            &directory.join("topics.json"),
-            TopicRules::new(config),
-            clock(),
-        )
-        .map_err(Failure::store)?;
-        Ok(Self {
-            metrics: Metrics::new(topics.clone(), clock()),
-            topics,
-            groups: SubscriptionGroupTable::open(
-                kv,
-                &directory.join("subscriptionGroup.json"),
-                auto_group,
-                clock(),
-            )
-            .map_err(Failure::store)?,
-            offsets: ConsumerOffsets::open(
-                kv,
-                &directory.join("consumerOffset.json"),
-                steps,
-                clock(),
-            )
-            .map_err(Failure::store)?,
-            clients: Clients::new(config, &clock()),
-            locks: LockTable::new(clock()),
-        })
-    }
-
-    fn persist(&self) -> Result<(), Failure> {
-        self.topics.persist().map_err(Failure::runtime)?;
-        self.groups.persist().map_err(Failure::runtime)?;
-        self.offsets.persist().map_err(Failure::runtime)
-    }
 }
 
 impl Broker {
@@ -121,10 +60,12 @@ impl Broker {
         loaded: Loaded<BrokerConfig>,
         shutdown: &Shutdown,
     ) -> Result<Option<Self>, Failure> {
-        let config = Arc::new(loaded.config);
+        let settings = Arc::new(Live::new(loaded));
+        let config = settings.get();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let held: HeldPulls = Arc::new(PullHoldService::new(Arc::clone(&clock)));
-        let store_config = config.store();
+        let (batch_topics, store_config) = store_config(&config);
+        let bell = Arc::new(Bell::default());
         let progress = Arc::clone(&store_config.progress);
         let http = HttpServer::bind(
             SocketAddr::new(config.bind_address, config.http_listen_port),
@@ -132,31 +73,28 @@ impl Broker {
         )
         .await?;
         let opened = tokio::select! {
-            opened = open_store(store_config, &clock, &held) => opened?,
+            opened = open_store(store_config, &clock, (&held, &bell)) => opened?,
             // Recovery may be interrupted anywhere: the next one begins again.
             () = shutdown.requested() => return Ok(None),
         };
         let (writer, reader, store) = opened;
         // After the store, whose lock this database is under, too.
         let mut kv = Kv::open(&config.store_path_root_dir.join("kv")).map_err(Failure::store)?;
-        let tables = Tables::open(&config, &mut kv, &clock)?;
-        let kv = kv.kv().clone();
+        let store_handles = (writer, reader.clone());
+        let state = State::open(settings, &mut kv, store_handles, clock)?;
+        batch_topics.follow(&state.topics);
+        let rebuilt = state.deduplication.rebuild(&state.topics, &reader);
+        rebuilt.map_err(Failure::store)?;
         if !store.was_left_in_order() {
-            tables
-                .offsets
-                .clamp(|topic, queue_id| end(&reader, topic, queue_id));
+            let end = |topic: &str, queue_id| state.range(topic, queue_id).1;
+            state.offsets.clamp(end);
         }
         let (main, vip) = listen(&config)?;
         let address = SocketAddr::new(broker_ip(&config)?, main.local_addr().port());
+        let deliveries = Deliveries::start(&state, address, &kv, bell)?;
 
-        let handlers = Arc::new(handlers(
-            &config,
-            address,
-            &clock,
-            &tables,
-            &held,
-            (&writer, &reader),
-        ));
+        let (registrant, register_as) = watch::channel(registered(&config, address));
+        let handlers = Arc::new(handlers(&state, registrant, address, &deliveries, &held));
         let threads = IoThreads::start("remoting", io_thread_count(&config))?;
         let idle = Duration::from_secs(config.server_channel_max_idle_time_seconds.into());
         let serve = |listener: Listener, port| {
@@ -168,42 +106,30 @@ impl Broker {
         };
         let servers = [serve(main, Port::Main), serve(vip, Port::Vip)];
 
-        let mut tasks = JoinSet::new();
-        tasks.spawn(tables.clients.clone().run());
+        let mut tasks = state.tasks();
         tasks.spawn(Arc::clone(&held).run());
-        tasks.spawn(tables.metrics.clone().run());
-        tasks.spawn(Arc::clone(&handlers.pull).run());
-        tasks.spawn(tables.locks.clone().run());
-        let interval = Duration::from_millis(config.flush_consumer_offset_interval);
-        tasks.spawn(export_on_change(tables.offsets.clone(), interval));
-        tasks.spawn(export_on_change(tables.topics.clone(), TABLES_EXPORT));
-        tasks.spawn(export_on_change(tables.groups.clone(), TABLES_EXPORT));
-        let pages = PagesParts {
-            config: Arc::clone(&config),
-            topics: tables.topics.clone(),
-            groups: tables.groups.clone(),
-            offsets: tables.offsets.clone(),
-            clients: tables.clients.clone(),
-            metrics: tables.metrics.clone(),
-            reader,
-            kv: kv.clone(),
-            clock,
+        let pull = Arc::clone(&handlers.pull);
+        let commit = move || pull.commit_broadcast_offsets();
+        tasks.spawn(every(BROADCAST_COMMIT, commit));
+        tasks.spawn(deliveries.ledger.clone().run());
+        tasks.spawn(deliveries.checks.clone().run());
+        tasks.spawn(deliveries.timers.clone().keep_handed_over());
+        let figures = BrokerFigures {
+            state: state.clone(),
+            timers: deliveries.timers.clone(),
+            transactions: deliveries.checks.transactions().clone(),
         };
-        let pages = Pages::new(pages).router().map_err(Failure::runtime)?;
-        let http = http.show(pages)?;
-        let ha_address = format!("{}:{}", config.broker_ip2, config.ha_listen_port);
-        let settings = RegistrationSettings::new(&config, address.to_string(), ha_address);
-        let registration = Registration::start(settings, tables.topics.clone()).await;
+        let http = http.show(pages(figures).map_err(Failure::runtime)?)?;
+        let registration = Registration::start(register_as, state.topics.clone()).await;
         Ok(Some(Self {
-            config,
             address,
             servers,
             http,
             registration,
-            tables,
+            state,
             held,
             tasks,
-            kv,
+            deliveries,
             store,
         }))
     }
@@ -212,9 +138,9 @@ impl Broker {
     pub fn ready_line(&self) -> String {
         format!(
             "The broker[{}, {}] boot success. serializeType=JSON and name server is {}, http {}",
-            self.config.broker_name,
+            self.state.config.broker_name,
             self.address,
-            self.config.namesrv_addr,
+            self.state.config.namesrv_addr,
             self.http.local_addr(),
         )
     }
@@ -234,11 +160,12 @@ impl Broker {
         }
         self.http.shutdown().await;
         drop(self.tasks);
-        let (tables, kv, store) = (self.tables, self.kv, self.store);
+        let (state, deliveries, store) = (self.state, self.deliveries, self.store);
         let written = tokio::task::spawn_blocking(move || {
-            let persisted = tables.persist();
+            deliveries.stop();
+            let persisted = state.persist();
             // What is not in there is in the files now, or the failure above says why it is not.
-            if let Err(error) = kv.shutdown() {
+            if let Err(error) = state.kv.shutdown() {
                 tracing::error!(%error, "kv is not up to date");
             }
             store.shutdown().map_err(Failure::runtime)?;
@@ -248,23 +175,47 @@ impl Broker {
     }
 }
 
+/// Who is told about arrivals.
+struct Arrived(HeldPulls, Arc<Bell>);
+
+impl Arrivals for Arrived {
+    fn arrived(&self, queue: &Arc<Queue>, max_offset: u64, tags_code: i64, store_timestamp: i64) {
+        if queue.topic() == names::TIMER_TOPIC {
+            self.1.ring();
+        }
+        self.0
+            .arrived(queue, max_offset, tags_code, store_timestamp);
+    }
+}
+
+/// The settings of the store, which asks for topics that are not open yet.
+fn store_config(config: &BrokerConfig) -> (BatchTopics, StoreConfig) {
+    let topics = config.store_path_root_dir.join("config/topics.json");
+    let (topics, batch_topics) = BatchTopics::new(&topics);
+    let config = StoreConfig {
+        batch_topics,
+        ..config.store()
+    };
+    (topics, config)
+}
+
 /// Recovery reads much and may take long; meanwhile this thread has pages to serve.
 async fn open_store(
     config: StoreConfig,
     clock: &Arc<dyn Clock>,
-    held: &HeldPulls,
+    (held, bell): (&HeldPulls, &Arc<Bell>),
 ) -> Result<(StoreWriter, StoreReader, StoreTasks), Failure> {
-    let arrivals: Arc<dyn Arrivals> = Arc::clone(held) as _;
+    let arrivals: Arc<dyn Arrivals> = Arc::new(Arrived(Arc::clone(held), Arc::clone(bell)));
     let clock = Arc::clone(clock);
     let opening = move || store::open(config, Arc::new(DiskFiles), clock, arrivals);
     let opened = tokio::task::spawn_blocking(opening).await;
     opened.map_err(Failure::runtime)?.map_err(Failure::store)
 }
 
-/// Where a queue ends, as offsets on the wire have it. Queues that do not exist end at 0.
-fn end(reader: &StoreReader, topic: &str, queue_id: i32) -> i64 {
-    let end = u32::try_from(queue_id).map_or(0, |queue_id| reader.max_offset(topic, queue_id));
-    i64::try_from(end).unwrap_or(i64::MAX)
+/// What name servers are told.
+fn registered(config: &BrokerConfig, address: SocketAddr) -> RegistrationSettings {
+    let ha_address = format!("{}:{}", config.broker_ip2, config.ha_listen_port);
+    RegistrationSettings::new(config, address.to_string(), ha_address)
 }
 
 /// The main port and, two below, the VIP port; any free ones if `listenPort` is 0.
@@ -293,53 +244,29 @@ fn io_thread_count(config: &BrokerConfig) -> usize {
 }
 
 fn handlers(
-    config: &Arc<BrokerConfig>,
+    state: &State,
+    registration: watch::Sender<RegistrationSettings>,
     address: SocketAddr,
-    clock: &Arc<dyn Clock>,
-    tables: &Tables,
+    Deliveries { checks, timers, .. }: &Deliveries,
     held: &HeldPulls,
-    (writer, reader): (&StoreWriter, &StoreReader),
 ) -> Handlers {
-    let Tables {
-        topics,
-        groups,
-        offsets,
-        clients,
-        locks,
-        metrics,
-    } = tables.clone();
-    let (writer, reader, clock) = (|| writer.clone(), || reader.clone(), || Arc::clone(clock));
-    let send = SendTables {
-        topics: topics.clone(),
-        groups: groups.clone(),
-        locks: locks.clone(),
-    };
-    let pull = PullTables {
-        topics: topics.clone(),
-        groups: groups.clone(),
-        offsets: offsets.clone(),
-        consumers: clients.consumers.clone(),
-        metrics: metrics.clone(),
-    };
-    let reject_pull = config.reject_pull_consumer_enable;
+    let later = (checks.transactions().clone(), timers.clone());
+    let send = Arc::new(SendHandler::new(state.clone(), later, address));
     Handlers {
-        send: SendHandler::new(config, address, send, writer(), clock()),
-        pull: PullHandler::new(
-            config,
-            pull,
-            (writer(), reader()),
-            Arc::clone(held),
-            clock(),
-        ),
-        offset: OffsetHandler::new(offsets.clone(), topics.clone(), groups.clone(), reader()),
-        client: ClientHandler::new(clients.clone(), topics.clone(), groups.clone(), reject_pull),
-        lock: LockHandler::new(locks),
-        topic: TopicHandler::new(topics, offsets.clone(), writer(), reader()),
-        group: GroupHandler::new(groups, offsets),
-        clean: CleanHandler::new(writer()),
-        query: QueryHandler::new(config, reader()),
-        view: ViewHandler::new(Arc::clone(config), metrics, reader(), clock()),
-        clients,
+        settings: Arc::new(SettingsHandler {
+            state: state.clone(),
+            version: Mutex::new(DataVersion::new(state.clock.now().0)),
+            send: Arc::clone(&send),
+            timers: timers.clone(),
+            registration,
+        }),
+        send,
+        pull: PullHandler::new(state.clone(), Arc::clone(held)),
+        checks: checks.clone(),
+        timers: timers.clone(),
+        query: QueryHandler::new(state.clone()),
+        state: state.clone(),
+        address,
         held: Arc::clone(held),
     }
 }

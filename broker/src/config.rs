@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::config::{Config, ConfigError, Ignored, Refused};
-use common::{config, config_enum};
+use common::{config, config_enum, names};
 use delay_levels::MessageDelayLevel;
-use store::{FlushMode, PropertyCrc, RetentionConfig, StoreConfig};
+use store::{FlushMode, PropertyCrc, RetentionConfig, StoreConfig, TopicSet};
 
 config_enum! {
     /// When a producer is answered.
@@ -98,6 +98,15 @@ config! {
         /// Whether topics may take messages of several types.
         pub enable_mixed_message_type: bool = "enableMixedMessageType", false;
 
+        /// Whether a topic takes only messages of the type that its attribute `message.type` names, `NORMAL` without it.
+        pub enable_topic_message_type_check: bool = "enableTopicMessageTypeCheck", false;
+
+        /// Milliseconds in which a message that is sent again, with the same unique key and body, is answered as the first was and
+        /// not stored again; 0: it always is. For topics without the attribute `deduplication.window.ms`.
+        pub deduplication_window_ms: u32 = "deduplicationWindowMs", 0, in 0..=86_400_000;
+        /// Messages that are remembered for that, some 200 bytes each; with more the oldest are forgotten before their time.
+        pub deduplication_max_messages: u32 = "deduplicationMaxMessages", 1_000_000, in 1..=100_000_000;
+
         /// Largest body of a message, in bytes.
         pub max_message_size: u32 = "maxMessageSize", 4_194_304, in 1..=16_000_000;
         /// Region that producers are told.
@@ -106,8 +115,39 @@ config! {
         pub trace_on: bool = "traceOn", true;
         /// Whether half messages of transactions are refused.
         pub reject_transaction_message: bool = "rejectTransactionMessage", false;
+        /// Whether replies that are pushed to who asked are stored, too.
+        pub store_reply_message_enable: bool = "storeReplyMessageEnable", true;
+        /// Milliseconds between two rounds of questions how transactions ended.
+        pub transaction_check_interval: u64 = "transactionCheckInterval", 30_000, in 100..=86_400_000;
+        /// Age in milliseconds at which a half message is asked about.
+        pub transaction_time_out: u64 = "transactionTimeOut", 6_000, in 0..=31_536_000_000;
+        /// Checks after which a half message goes to `TRANS_CHECK_MAX_TIME_TOPIC`.
+        pub transaction_check_max: u32 = "transactionCheckMax", 15, in 0..=65_535;
+        /// Whether a check counts only if a producer of the group was connected, who could be asked; a key of this broker's own.
+        pub transaction_check_only_when_producer_online: bool = "transactionCheckOnlyWhenProducerOnline", false;
+        /// Milliseconds between two looks whether `transactionMetrics` has to be written.
+        pub transaction_metric_flush_interval: u64 = "transactionMetricFlushInterval", 3_000, in 10..=3_600_000;
         /// Time before which messages are refused, in milliseconds since 1970.
         pub start_accept_send_request_time_stamp: i64 = "startAcceptSendRequestTimeStamp", 0;
+
+        /// Whether messages may ask for a time (`TIMER_DELAY_SEC`, `TIMER_DELAY_MS`, `TIMER_DELIVER_MS`).
+        pub timer_wheel_enable: bool = "timerWheelEnable", true;
+        /// Milliseconds of one slot: timed messages are delivered when theirs is over, so up to this much after their time and never before it.
+        pub timer_precision_ms: u32 = "timerPrecisionMs", 1_000, in 1..=1_000;
+        /// Most seconds a message may ask to be delivered after.
+        pub timer_max_delay_sec: u64 = "timerMaxDelaySec", 259_200, in 1..=315_576_000;
+        /// Slots after which a timed message is appended to the log again, so that it outlives its file; half of `fileReservedTime` at most.
+        pub timer_roll_window_slot: u32 = "timerRollWindowSlot", 172_800, in 1..=2_147_483_647;
+        /// Timed messages of one slot from which on some are refused; twice as many is the most a slot takes.
+        pub timer_congest_num_each_slot: u32 = "timerCongestNumEachSlot", 2_147_483_647, in 1..=2_147_483_647;
+        /// Whether `TIMER_DEL_UNIQKEY` of a message that cancels another names its topic, too: `topic+key`.
+        pub append_topic_for_timer_delete_key: bool = "appendTopicForTimerDeleteKey", false;
+        /// Bytes of one `timerlog` file, which a Java broker finds after a stop.
+        pub mapped_file_size_timer_log: u64 = "mappedFileSizeTimerLog", 104_857_600, in 1_024..=2_147_483_647;
+        /// Whether producers may call timed messages back. The reference has this off.
+        pub recall_message_enable: bool = "recallMessageEnable", true;
+        /// Whether they may while the broker takes no messages.
+        pub allow_recall_when_broker_not_writeable: bool = "allowRecallWhenBrokerNotWriteable", true;
 
         /// Whether a pull waits for messages as long as the client asks.
         pub long_polling_enable: bool = "longPollingEnable", true;
@@ -145,6 +185,13 @@ config! {
         /// Commits after which the version of the offset table changes.
         pub consumer_offset_update_version_step: u32 = "consumerOffsetUpdateVersionStep", 500, in 1..=1_000_000_000;
 
+        /// Keys that requests cannot change, separated by `;`.
+        pub config_black_list: String = "configBlackList", "configBlackList;brokerConfigPath".into();
+        /// Milliseconds between two writes of the offsets of delay levels to their file.
+        pub flush_delay_offset_interval: u64 = "flushDelayOffsetInterval", 10_000, in 10..=3_600_000;
+        /// Deliveries after which the version of the offsets of delay levels changes.
+        pub delay_offset_update_version_step: u32 = "delayOffsetUpdateVersionStep", 200, in 1..=1_000_000_000;
+
         /// Directory of the store.
         pub store_path_root_dir: PathBuf = "storePathRootDir", machine::home().join("store");
         /// Directory of the CommitLog; empty: `commitlog` in the directory of the store.
@@ -153,6 +200,16 @@ config! {
         pub mapped_file_size_commit_log: u64 = "mappedFileSizeCommitLog", 1_073_741_824, in 65_536..=2_147_483_647;
         /// Bytes of one ConsumeQueue file, rounded up to whole units of 20. It must not change once there is a store.
         pub mapped_file_size_consume_queue: u64 = "mappedFileSizeConsumeQueue", 6_000_000, in 20..=2_147_483_640;
+        /// Bytes of one ConsumeQueue file of a topic with `queue.type=BatchCQ`, rounded up to whole units of 46. It must not change once there is one.
+        pub mapper_file_size_batch_consume_queue: u64 = "mapperFileSizeBatchConsumeQueue", 13_800_000, in 46..=2_147_483_640;
+        /// Whether topics and groups called `%LMQ%…`, those of light queues, are there without being created.
+        pub enable_lmq: bool = "enableLmq", false;
+        /// Whether messages get into the light queues that their property `INNER_MULTI_DISPATCH` names, too; with `enableLmq`.
+        pub enable_multi_dispatch: bool = "enableMultiDispatch", false;
+        /// Whether messages that would make too many light queues are refused.
+        pub enable_lmq_quota: bool = "enableLmqQuota", false;
+        /// Most light queues with `enableLmqQuota`.
+        pub max_lmq_consume_queue_num: u32 = "maxLmqConsumeQueueNum", 20_000;
         /// Whether each unit of a ConsumeQueue leads to an ext unit with the tags code and the store time.
         pub enable_consume_queue_ext: bool = "enableConsumeQueueExt", false;
         /// Bytes of one ConsumeQueueExt file. It must not change once there is one.
@@ -230,23 +287,44 @@ impl BrokerConfig {
     pub fn vip_port(&self) -> u16 {
         self.listen_port.saturating_sub(2)
     }
-}
 
-/// A number of bytes or messages that are in memory at once.
-fn size(value: u32) -> usize {
-    usize::try_from(value).unwrap_or(usize::MAX)
-}
+    /// Where the CommitLog is.
+    pub fn commit_log(&self) -> PathBuf {
+        let named = self.store_path_commit_log.clone();
+        named.unwrap_or_else(|| self.store_path_root_dir.join("commitlog"))
+    }
 
-impl BrokerConfig {
+    /// True for topics that are the broker's own.
+    pub fn is_system_topic(&self, topic: &str) -> bool {
+        names::is_fixed_system_topic(topic)
+            || topic == self.broker_cluster_name
+            || topic == self.broker_name
+            || self.trace_topic() == Some(topic)
+            || topic == names::reply_topic(&self.broker_cluster_name)
+    }
+
+    /// The topic for message traces, if there is one.
+    pub fn trace_topic(&self) -> Option<&str> {
+        self.trace_topic_enable
+            .then_some(self.msg_trace_topic_name.as_str())
+    }
+
+    /// Whether messages get into the light queues they name.
+    pub fn has_light_queues(&self) -> bool {
+        self.enable_lmq && self.enable_multi_dispatch
+    }
+
     /// The settings of the store. To be called on settings that are complete.
     pub fn store(&self) -> StoreConfig {
         let root = self.store_path_root_dir.clone();
-        let commit_log = self.store_path_commit_log.clone();
         StoreConfig {
-            commit_log: commit_log.unwrap_or_else(|| root.join("commitlog")),
+            commit_log: self.commit_log(),
             root,
             segment_bytes: self.mapped_file_size_commit_log,
             consume_queue_file_bytes: self.mapped_file_size_consume_queue,
+            batch_consume_queue_file_bytes: self.mapper_file_size_batch_consume_queue,
+            batch_topics: TopicSet::default(),
+            light_queues: self.has_light_queues(),
             consume_queue_ext: self.enable_consume_queue_ext,
             consume_queue_ext_file_bytes: self.mapped_file_size_consume_queue_ext,
             max_message_bytes: size(self.max_message_size),
@@ -278,12 +356,13 @@ impl BrokerConfig {
             check_crc: self.check_crc_on_recover,
             progress: Arc::default(),
             retention: self.retention(),
+            // Everything, until it is known what waits.
+            needed_from: Arc::default(),
         }
     }
-}
 
-impl BrokerConfig {
-    fn retention(&self) -> RetentionConfig {
+    /// When old files are deleted.
+    pub fn retention(&self) -> RetentionConfig {
         RetentionConfig {
             reserved: Duration::from_hours(self.file_reserved_time.into()),
             hours: hours(&self.delete_when).unwrap_or_default(),
@@ -298,6 +377,11 @@ impl BrokerConfig {
             warning_percent: self.disk_space_warning_level_ratio.into(),
         }
     }
+}
+
+/// A number of bytes or messages that are in memory at once.
+fn size(value: u32) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
 }
 
 /// The hours of a text as in `04;16`; `None` when one of them is none.
@@ -329,7 +413,7 @@ impl Config for BrokerConfig {
             self.ha_listen_port = self.listen_port.saturating_add(1);
         }
         if self.store_path_commit_log.is_none() {
-            self.store_path_commit_log = Some(self.store_path_root_dir.join("commitlog"));
+            self.store_path_commit_log = Some(self.commit_log());
         }
         if self.broker_id != 0 {
             warnings.push(format!(
@@ -341,6 +425,9 @@ impl Config for BrokerConfig {
         }
         self.mapped_file_size_consume_queue =
             self.mapped_file_size_consume_queue.next_multiple_of(20);
+        self.mapper_file_size_batch_consume_queue = self
+            .mapper_file_size_batch_consume_queue
+            .next_multiple_of(46);
         self.check()
     }
 }

@@ -92,7 +92,7 @@ impl ConfigFile {
     /// # Errors
     /// The system refuses to rename it.
     pub fn set_aside(&self) -> Result<(), ConfigFileError> {
-        rename(&self.path, &self.sibling("damaged"))
+        fs::rename(&self.path, self.sibling("damaged")).map_err(io("rename", &self.path))
     }
 
     /// The error that neither the file nor its copy can be read.
@@ -113,7 +113,7 @@ impl ConfigFile {
     /// # Errors
     /// `value` has no JSON.
     pub fn encode(&self, value: &impl Serialize) -> Result<Vec<u8>, ConfigFileError> {
-        pretty(value).map_err(|source| self.io("encode", &self.path, source.into()))
+        pretty(value).map_err(|source| io("encode", &self.path)(source.into()))
     }
 
     /// Puts `text` in the place of what the file holds, which becomes the copy. On the disk when it returns; at every moment
@@ -124,16 +124,14 @@ impl ConfigFile {
     pub fn replace(&self, text: &[u8]) -> Result<(), ConfigFileError> {
         let next = self.sibling("tmp");
         if let Some(directory) = self.path.parent() {
-            fs::create_dir_all(directory).map_err(|source| self.io("create", directory, source))?;
+            fs::create_dir_all(directory).map_err(io("create", directory))?;
         }
-        write_synced(&next, text).map_err(|source| self.io("write", &next, source))?;
+        write_synced(&next, text).map_err(io("write", &next))?;
         match fs::rename(&self.path, self.sibling("bak")) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                return Err(self.io("rename", &self.path, source));
-            }
-            _ => {}
+            Err(source) if source.kind() == io::ErrorKind::NotFound => {}
+            moved => moved.map_err(io("rename", &self.path))?,
         }
-        rename(&next, &self.path)?;
+        fs::rename(&next, &self.path).map_err(io("rename", &next))?;
         self.sync_directory()
     }
 
@@ -143,7 +141,7 @@ impl ConfigFile {
         };
         File::open(directory)
             .and_then(|directory| directory.sync_all())
-            .map_err(|source| self.io("sync", directory, source))
+            .map_err(io("sync", directory))
     }
 
     fn sibling(&self, suffix: &str) -> PathBuf {
@@ -152,35 +150,23 @@ impl ConfigFile {
         name.push(suffix);
         name.into()
     }
-
-    #[expect(clippy::unused_self, reason = "reads better at the call")]
-    fn io(&self, operation: &'static str, path: &Path, source: io::Error) -> ConfigFileError {
-        ConfigFileError::Io {
-            operation,
-            path: path.to_owned(),
-            source,
-        }
-    }
 }
 
-fn rename(from: &Path, to: &Path) -> Result<(), ConfigFileError> {
-    fs::rename(from, to).map_err(|source| ConfigFileError::Io {
-        operation: "rename",
-        path: from.to_owned(),
+/// The error that `operation` on `path` gives when the system refuses it.
+fn io(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ConfigFileError {
+    let path = path.to_owned();
+    move |source| ConfigFileError::Io {
+        operation,
+        path,
         source,
-    })
+    }
 }
 
 /// The content of a file, if there is one.
 fn bytes(path: &Path) -> Result<Option<Vec<u8>>, ConfigFileError> {
     match fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
         Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(ConfigFileError::Io {
-            operation: "read",
-            path: path.to_owned(),
-            source,
-        }),
+        read => read.map(Some).map_err(io("read", path)),
     }
 }
 

@@ -5,8 +5,10 @@ use std::path::Path;
 /// Bytes of the file system a directory is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Disk {
-    total: u64,
-    free: u64,
+    /// All of it.
+    pub total: u64,
+    /// What is free.
+    pub free: u64,
 }
 
 impl Disk {
@@ -37,23 +39,14 @@ impl Disk {
         }
         self.total.saturating_sub(self.free) as f64 / self.total as f64
     }
-
-    /// All of it, as in `40.0 GiB`.
-    pub fn total_text(&self) -> String {
-        readable(self.total)
-    }
-
-    /// What is free, as in `40.0 GiB`.
-    pub fn free_text(&self) -> String {
-        readable(self.free)
-    }
 }
 
+/// A number of bytes as in `40.0 GiB`.
 #[expect(
     clippy::cast_precision_loss,
     reason = "one digit behind the point is shown"
 )]
-fn readable(bytes: u64) -> String {
+pub fn readable(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     let mut value = bytes as f64 / 1024.0;
     let mut unit = 0;

@@ -1,44 +1,44 @@
 //! The broker's side of a connection: requests become types, types go to their handler.
 
-use crate::client::Clients;
 use crate::handler::{
-    clean::CleanHandler, client::ClientHandler, group::GroupHandler, lock::LockHandler,
-    offset::OffsetHandler, pull::HeldPulls, pull::PullHandler, query::QueryHandler,
-    send::SendHandler, send::SendSession, topic::TopicHandler, view::ViewHandler,
+    client, group, lock, offset, progress, pull::HeldPulls, pull::PullHandler, query::QueryHandler,
+    reset, send::SendHandler, send::SendSession, settings::SettingsHandler, timer, topic,
+    transaction, view,
 };
+use crate::state::State;
+use crate::timer::Timers;
+use crate::transaction::Checks;
 use common::transport::{Connection, Replies, Requests, Service};
 use common::wire::header::SendMessageRequestHeader;
 use common::wire::request::broker::{self as request, Request};
 use common::wire::{Command, Reply, request_code};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Everything requests are handed to.
 pub struct Handlers {
     /// Sends.
-    pub send: SendHandler,
+    pub send: Arc<SendHandler>,
     /// Pulls.
     pub pull: Arc<PullHandler>,
-    /// Offsets of groups and queues.
-    pub offset: OffsetHandler,
-    /// Heartbeats and members.
-    pub client: ClientHandler,
-    /// Queue locks.
-    pub lock: LockHandler,
-    /// Topics.
-    pub topic: TopicHandler,
-    /// Subscription groups.
-    pub group: GroupHandler,
+    /// Transactions, except for their ends.
+    pub checks: Arc<Checks>,
     /// Messages by key or position.
     pub query: Arc<QueryHandler>,
-    /// The broker itself.
-    pub view: ViewHandler,
-    /// Deletion of old files.
-    pub clean: CleanHandler,
-    /// Who is connected.
-    pub clients: Clients,
+    /// Settings.
+    pub settings: Arc<SettingsHandler>,
+    /// Messages with a time.
+    pub timers: Timers,
+    /// What everything else is answered from.
+    pub state: State,
+    /// The address that clients are told.
+    pub address: SocketAddr,
     /// Pulls that wait.
     pub held: HeldPulls,
 }
+
+/// Of requests that are answered elsewhere.
+const JOIN: &str = "these join the turn's batch";
 
 /// Which of the broker's two ports a connection came in by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +80,20 @@ impl BrokerService {
                     .send
                     .accept(session, connection, command, &header, body, replies);
             }
+            Ok(Request::EndTransaction) => {
+                return handlers
+                    .send
+                    .end_transaction(session, connection, command, replies);
+            }
+            Ok(Request::SendBack(header)) => {
+                return handlers
+                    .send
+                    .send_back(session, connection, command, header, replies);
+            }
+            Ok(Request::RecallMessage(header)) => {
+                let send = &handlers.send;
+                return send.recall(session, connection, command, &header, replies);
+            }
             Ok(parsed) => parsed,
             Err(error) if SendMessageRequestHeader::is_code(command.code) => {
                 return replies.push(to, handlers.send.refuse(error.into()));
@@ -93,7 +107,7 @@ impl BrokerService {
         }
     }
 
-    /// `None` when the request is answered later.
+    /// `None` when the request is answered later: then its handler says so.
     fn answer(
         &self,
         connection: &Arc<Connection>,
@@ -101,60 +115,99 @@ impl BrokerService {
         request: Request<'_>,
         body: &[u8],
     ) -> Option<Reply> {
-        let handlers = &*self.handlers;
+        let (handlers, to) = (&*self.handlers, command.reply_to());
+        let state = &handlers.state;
         Some(match request {
-            Request::SendMessage(_) => unreachable!("sends join the turn's batch"),
-            Request::PullMessage { header, lite } => {
-                return handlers.pull.handle(connection, command, header, lite);
+            Request::SendMessage(_) | Request::SendBack(_) => unreachable!("{JOIN}"),
+            Request::RecallMessage(_) | Request::EndTransaction => unreachable!("{JOIN}"),
+            Request::ResumeCheckHalfMessage(header) => {
+                transaction::resume(&handlers.checks, connection, to, &header)?
             }
-            Request::QueryConsumerOffset(header) => handlers.offset.query(&header),
-            Request::UpdateConsumerOffset(fields) => {
-                return handlers
-                    .offset
-                    .update(connection, command.reply_to(), fields);
+            Request::ListTransactions(header) => {
+                transaction::list(&handlers.checks, connection, to, &header);
+                return None;
             }
-            Request::SearchOffset(header) => handlers.offset.search(&header),
-            Request::GetMaxOffset(header) => handlers.offset.max(&header),
-            Request::GetMinOffset(header) => handlers.offset.min(&header),
-            Request::GetEarliestMsgStoretime(header) => {
-                handlers.offset.earliest_store_time(&header)
+            Request::SendReply(header) => handlers
+                .send
+                .push_reply(connection, command, &header, body)?,
+            Request::PullMessage(header) => {
+                handlers.pull.handle(connection, command, header, false)?
             }
+            Request::LitePullMessage(header) => {
+                handlers.pull.handle(connection, command, header, true)?
+            }
+            Request::QueryConsumerOffset(header) => offset::query(state, &header),
+            Request::UpdateConsumerOffset(fields) => offset::update(state, connection, to, fields)?,
+            Request::SearchOffset(header) => offset::search(state, &header),
+            Request::ResetOffset(header) => reset::reset(state, connection, to, &header)?,
+            Request::GetConsumerStatus(header) => {
+                reset::consumer_status(state, connection, to, &header)?
+            }
+            Request::GetAllDelayOffset => offset::delays(state),
+            Request::GetMaxOffset(header) => offset::max(state, &header),
+            Request::GetMinOffset(header) => offset::min(state, &header),
+            Request::GetEarliestMsgStoretime(header) => offset::earliest_store_time(state, &header),
             Request::QueryMessage(header) => {
-                return handlers.query.by_key(connection, command, header);
+                let query = &handlers.query;
+                query.look_up(connection, command, move |query| query.by_key(&header))?
             }
             Request::ViewMessage(header) => {
-                return handlers.query.by_offset(connection, command, header);
+                let query = &handlers.query;
+                query.look_up(connection, command, move |query| query.by_offset(&header))?
             }
-            Request::Heartbeat => handlers.client.heartbeat(connection, command, body),
-            Request::UnregisterClient(header) => handlers.client.unregister(connection, &header),
-            Request::CheckClientConfig => ClientHandler::check_config(body),
-            Request::GetConsumerListByGroup(header) => handlers.client.consumer_list(&header),
+            Request::Heartbeat => client::heartbeat(state, connection, command, body),
+            Request::UnregisterClient(header) => client::unregister(state, connection, &header),
+            Request::CheckClientConfig => client::check_config(body),
+            Request::GetConsumerListByGroup(header) => client::consumer_list(state, &header),
             Request::GetConsumerConnectionList(header) => {
-                handlers.client.consumer_connections(&header)
+                client::consumer_connections(state, &header)
             }
             Request::GetProducerConnectionList(header) => {
-                handlers.client.producer_connections(&header)
+                client::producer_connections(state, &header)
             }
-            Request::LockBatchMq => handlers.lock.lock(body),
-            Request::UnlockBatchMq => handlers.lock.unlock(body),
-            Request::CreateTopic(header) => handlers.topic.create(&header),
-            Request::CreateTopicList => handlers.topic.create_list(body),
-            Request::DeleteTopic(header) => handlers.topic.delete(&header),
-            Request::GetAllTopicConfig(header) => handlers.topic.all(&header),
-            Request::GetTopicConfig(header) => handlers.topic.config(&header),
-            Request::GetTopicStatsInfo(header) => handlers.topic.stats(&header),
-            Request::GetSystemTopicList => handlers.topic.system_list(),
-            Request::CreateSubscriptionGroup => handlers.group.create(body),
-            Request::CreateSubscriptionGroupList => handlers.group.create_list(body),
-            Request::DeleteSubscriptionGroup(header) => handlers.group.delete(&header),
-            Request::GetAllSubscriptionGroup(header) => handlers.group.all(&header),
-            Request::GetSubscriptionGroupConfig(header) => handlers.group.config(&header),
-            Request::QueryTopicsByConsumer(header) => handlers.offset.topics_of(&header),
+            Request::LockBatchMq => lock::lock(&state.locks, body),
+            Request::UnlockBatchMq => lock::unlock(&state.locks, body),
+            Request::CreateTopic(header) => topic::create(state, &header),
+            Request::CreateTopicList => topic::create_list(state, body),
+            Request::DeleteTopic(header) => topic::delete(state, &header),
+            Request::GetAllTopicConfig(header) => topic::all(state, &header),
+            Request::GetTopicConfig(header) => topic::config(state, &header),
+            Request::GetTopicStatsInfo(header) => topic::stats(state, &header),
+            Request::GetSystemTopicList => topic::system_list(state),
+            Request::CreateSubscriptionGroup => group::create(state, body),
+            Request::CreateSubscriptionGroupList => group::create_list(state, body),
+            Request::DeleteSubscriptionGroup(header) => group::delete(state, &header),
+            Request::GetAllSubscriptionGroup(header) => group::all(state, &header),
+            Request::GetSubscriptionGroupConfig(header) => group::config(state, &header),
+            Request::GetAllConsumerOffset => progress::all_offsets(state),
+            Request::GetConsumeStats(header) => progress::of_group(state, &header),
+            Request::GetBrokerConsumeStats(header) => {
+                progress::of_broker(state, handlers.address, &header)
+            }
+            Request::GetAllProducerInfo => progress::producers(state),
+            Request::QueryTopicConsumeByWho(header) => progress::groups_of(state, &header),
+            Request::QuerySubscriptionByConsumer(header) => progress::subscription(state, &header),
+            Request::QueryTopicsByConsumer(header) => {
+                progress::topics_of(state, handlers.address, &header)
+            }
             Request::CleanExpiredConsumeQueue | Request::DeleteExpiredCommitLog => {
-                handlers.clean.delete_expired()
+                // Whatever the hour; files of queues follow those of the log. The answer does not wait for it.
+                state.writer.delete_expired();
+                Reply::ok()
             }
-            Request::GetBrokerRuntimeInfo => handlers.view.runtime_info(),
-            Request::GetBrokerConfig => handlers.view.config(),
+            Request::GetBrokerRuntimeInfo => view::runtime_info(state),
+            Request::UpdateBrokerConfig => handlers.settings.update(connection, to, body)?,
+            Request::GetBrokerConfig => handlers.settings.get(),
+            Request::GetTimerCheckPoint => timer::check_point(&handlers.timers),
+            Request::GetTimerMetrics => timer::metrics(&handlers.timers),
+            Request::SwitchTimerEngine(fields) => timer::switch_engine(&handlers.timers, fields),
+            Request::ListTimers(header) => timer::list(
+                &handlers.timers,
+                &handlers.query,
+                connection,
+                command,
+                header,
+            )?,
         })
     }
 }
@@ -191,7 +244,7 @@ impl Service for BrokerService {
     }
 
     fn closed(&self, _: SendSession, connection: &Arc<Connection>) {
-        self.handlers.clients.closed(connection);
+        self.handlers.state.clients.closed(connection);
         self.handlers.held.closed(connection.id());
     }
 }

@@ -7,6 +7,8 @@ mod broker;
 mod client;
 mod config;
 mod config_file;
+mod dedup;
+mod delivery;
 mod disk;
 mod dispatch;
 mod error;
@@ -21,10 +23,15 @@ mod metrics;
 mod offset;
 mod pull_hold;
 mod registration;
-#[cfg(test)]
-mod stored;
+mod schedule;
+mod state;
 mod subscription;
+#[cfg(test)]
+mod testing;
+mod thread;
+mod timer;
 mod topic;
+mod transaction;
 
 use crate::broker::Broker;
 use crate::config::BrokerConfig;

@@ -9,9 +9,11 @@ pub use rates::Rates;
 use crate::group_topic::{GroupTopic, GroupTopicRef};
 use crate::topic::{TopicTable, Traffic};
 use common::clock::{Clock, Millis};
+use common::names::SCHEDULE_GROUP;
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 use rates::{Sample, Samples};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -32,6 +34,8 @@ struct Shared {
     clock: Arc<dyn Clock>,
     started: Millis,
     delivered: RwLock<HashMap<GroupTopic, Arc<Traffic>>>,
+    /// Messages gone to dead letters.
+    died: Mutex<BTreeMap<(String, String), u64>>,
     found: AtomicU64,
     missed: AtomicU64,
     samples: Mutex<Samples>,
@@ -52,15 +56,6 @@ pub struct Totals {
     pub delivered: u64,
 }
 
-/// What was delivered to a group from a topic.
-#[derive(Debug, Clone)]
-pub struct Delivered {
-    /// The group and the topic.
-    pub key: GroupTopic,
-    /// How much.
-    pub traffic: Arc<Traffic>,
-}
-
 impl Metrics {
     /// Figures of a broker that starts now.
     pub fn new(topics: TopicTable, clock: Arc<dyn Clock>) -> Self {
@@ -71,6 +66,7 @@ impl Metrics {
                 samples: Mutex::new(Samples::new(clock.now())),
                 clock,
                 delivered: RwLock::default(),
+                died: Mutex::default(),
                 found: AtomicU64::new(0),
                 missed: AtomicU64::new(0),
             }),
@@ -80,12 +76,28 @@ impl Metrics {
     /// Counts an answer with messages of `bytes` in all.
     pub fn delivered(&self, group: &str, topic: &str, messages: u64, bytes: u64) {
         self.shared.found.fetch_add(1, Relaxed);
+        self.passed_on(group, topic, messages, bytes);
+    }
+
+    /// Counts messages that the broker has taken from a topic itself.
+    pub fn passed_on(&self, group: &str, topic: &str, messages: u64, bytes: u64) {
         let key = GroupTopicRef { group, topic };
         if let Some(traffic) = self.shared.delivered.read().get(&key) {
             return traffic.add(messages, bytes);
         }
         let mut delivered = self.shared.delivered.write();
         delivered.entry_ref(&key).or_default().add(messages, bytes);
+    }
+
+    /// Counts a message of a topic that has gone to the dead letters of a group.
+    pub fn died(&self, group: &str, topic: &str) {
+        let key = (group.to_owned(), topic.to_owned());
+        *self.shared.died.lock().entry(key).or_default() += 1;
+    }
+
+    /// Messages that have gone to dead letters, by group and topic.
+    pub fn deaths(&self) -> BTreeMap<(String, String), u64> {
+        self.shared.died.lock().clone()
     }
 
     /// Counts an answer without messages.
@@ -100,6 +112,10 @@ impl Metrics {
             .delivered
             .write()
             .retain(|key, _| topics.contains(&key.topic));
+        self.shared
+            .died
+            .lock()
+            .retain(|(_, topic), _| topics.contains(topic));
     }
 
     /// When the broker started.
@@ -114,8 +130,10 @@ impl Metrics {
             .shared
             .delivered
             .read()
-            .values()
-            .map(|traffic| traffic.messages())
+            .iter()
+            // The broker is no consumer.
+            .filter(|(key, _)| *key.group != *SCHEDULE_GROUP)
+            .map(|(_, traffic)| traffic.messages())
             .sum();
         Totals {
             put,
@@ -127,15 +145,15 @@ impl Metrics {
     }
 
     /// Everything delivered since the broker started.
-    pub fn deliveries(&self) -> Vec<Delivered> {
+    pub fn deliveries(&self) -> HashMap<GroupTopic, Arc<Traffic>> {
+        self.shared.delivered.read().clone()
+    }
+
+    /// Messages of a topic that a group was given per second, lately.
+    pub fn delivery_rate(&self, group: &str, topic: &str) -> f64 {
         let delivered = self.shared.delivered.read();
-        delivered
-            .iter()
-            .map(|(key, traffic)| Delivered {
-                key: key.clone(),
-                traffic: Arc::clone(traffic),
-            })
-            .collect()
+        let traffic = delivered.get(&GroupTopicRef { group, topic });
+        traffic.map_or(0.0, |traffic| traffic.rate())
     }
 
     /// Rates over the last 10 seconds, minute and 10 minutes, and sums of the days.
@@ -165,7 +183,11 @@ impl Metrics {
                 .push(sample, self.shared.clock.now());
             let elapsed = sample.at.saturating_sub(last_rates);
             if count.is_multiple_of(TOPIC_RATE_SAMPLES) && !elapsed.is_zero() {
-                self.shared.topics.sample_rates(elapsed.as_secs_f64());
+                let seconds = elapsed.as_secs_f64();
+                self.shared.topics.sample_rates(seconds);
+                for traffic in self.shared.delivered.read().values() {
+                    traffic.sample_rate(seconds);
+                }
                 last_rates = sample.at;
                 self.forget_deleted_topics();
             }

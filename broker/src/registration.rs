@@ -28,7 +28,7 @@ const PERIODS: (Duration, Duration) = (Duration::from_secs(10), Duration::from_m
 const UNRESOLVED_PAUSE: Duration = Duration::from_secs(2);
 
 /// Who registers, and where.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegistrationSettings {
     /// Cluster the broker belongs to.
     pub cluster_name: String,
@@ -69,7 +69,8 @@ impl RegistrationSettings {
             broker_addr,
             ha_server_addr,
             name_servers: config.name_servers(),
-            period: Duration::from_millis(config.register_name_server_period),
+            period: Duration::from_millis(config.register_name_server_period)
+                .clamp(PERIODS.0, PERIODS.1),
             timeout: Duration::from_millis(config.register_broker_timeout_mills),
             force: config.force_register,
             portion: config.enable_split_registration.then_some(portion),
@@ -85,10 +86,12 @@ pub struct Registration {
 }
 
 impl Registration {
-    /// Registers with every name server, and again whenever it is due. Returns when all have been tried once, or after a
-    /// second.
-    pub async fn start(mut settings: RegistrationSettings, topics: TopicTable) -> Self {
-        settings.period = settings.period.clamp(PERIODS.0, PERIODS.1);
+    /// Registers with every name server, and again whenever it is due or the settings have changed. Returns when all have
+    /// been tried once, or after a second.
+    pub async fn start(
+        settings: watch::Receiver<RegistrationSettings>,
+        topics: TopicTable,
+    ) -> Self {
         let (stop, stopped) = watch::channel(false);
         let (tried, all_tried) = oneshot::channel();
         let lost = watch::Sender::new(0);
@@ -97,7 +100,7 @@ impl Registration {
             Arc::new(Peers { lost: lost.clone() }),
         );
         let fleet = Fleet {
-            settings: Arc::new(settings),
+            settings,
             topics,
             client,
             lost,
@@ -142,7 +145,7 @@ impl PeerRequests for Peers {
 
 /// The tasks of all name servers.
 struct Fleet {
-    settings: Arc<RegistrationSettings>,
+    settings: watch::Receiver<RegistrationSettings>,
     topics: TopicTable,
     client: RemotingClient,
     lost: watch::Sender<u64>,
@@ -156,7 +159,8 @@ impl Fleet {
         let mut stopped = self.stopped.clone();
         let mut tried = Some(tried);
         loop {
-            let (addresses, complete) = resolve(&self.settings.name_servers).await;
+            let settings = self.settings.borrow_and_update().clone();
+            let (addresses, complete) = resolve(&settings.name_servers).await;
             let first_rounds = self.follow(&addresses, complete);
             if let Some(tried) = tried.take() {
                 tokio::spawn(async move {
@@ -168,12 +172,13 @@ impl Fleet {
                 });
             }
             let pause = if complete {
-                self.settings.period
+                settings.period
             } else {
                 UNRESOLVED_PAUSE
             };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
+                Ok(()) = self.settings.changed() => {}
                 _ = stopped.wait_for(|stopped| *stopped) => break,
             }
         }
@@ -206,7 +211,7 @@ impl Fleet {
             let (tried, round) = oneshot::channel();
             let server = NameServer::new(
                 *address,
-                Arc::clone(&self.settings),
+                self.settings.clone(),
                 self.topics.clone(),
                 self.client.clone(),
             );

@@ -7,18 +7,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use common::message::message_id;
-use common::wire::body::{ClusterInfo, SubscriptionGroupConfig, TopicList, TopicRouteData};
-use common::wire::fastjson::JsonError;
+use common::names::AUTO_CREATE_TOPIC_KEY_TOPIC;
+use common::wire::body::{ClusterInfo, SubscriptionGroupConfig, TopicList};
 use common::wire::header::{
     CreateTopicRequestHeader, DeleteTopicFromNamesrvRequestHeader, DeleteTopicRequestHeader,
     ViewMessageRequestHeader,
 };
-use common::wire::{Command, request_code, response_code};
+use common::wire::{Command, WireHeader, request_code};
 
 use crate::config::ClientConfig;
 use crate::error::ClientError;
-use crate::instance::{Instance, refused, unreadable_body};
-use crate::names::AUTO_CREATE_TOPIC;
+use crate::instance::{Instance, unreadable_body};
 use crate::route::TopicRoute;
 use crate::{MessageExt, MessageQueue, validate};
 
@@ -77,9 +76,7 @@ impl Admin {
         validate::topic(topic)?;
         let masters = self.masters().await?;
         if masters.is_empty() {
-            return Err(ClientError::NoRoute {
-                topic: topic.to_owned(),
-            });
+            return Err(ClientError::no_route(topic));
         }
         for master in masters {
             self.create_topic_on(&master, topic, queues).await?;
@@ -100,7 +97,7 @@ impl Admin {
         let queues = i32::try_from(queues).unwrap_or(i32::MAX);
         let header = CreateTopicRequestHeader {
             topic: topic.to_owned(),
-            default_topic: Some(AUTO_CREATE_TOPIC.to_owned()),
+            default_topic: Some(AUTO_CREATE_TOPIC_KEY_TOPIC.to_owned()),
             read_queue_nums: queues,
             write_queue_nums: queues,
             perm: PERM_READ_WRITE,
@@ -109,8 +106,9 @@ impl Admin {
             order: Some(false),
             ..CreateTopicRequestHeader::default()
         };
-        let command = Command::request(request_code::UPDATE_AND_CREATE_TOPIC).with(&header);
-        self.ask(address, command, Bytes::new()).await.map(|_| ())
+        self.tell(address, request_code::UPDATE_AND_CREATE_TOPIC, &header)
+            .await?;
+        Ok(())
     }
 
     /// Deletes a topic on every master, and its route on every name server.
@@ -122,16 +120,16 @@ impl Admin {
             let header = DeleteTopicRequestHeader {
                 topic: Some(topic.to_owned()),
             };
-            let command = Command::request(request_code::DELETE_TOPIC_IN_BROKER).with(&header);
-            self.ask(&master, command, Bytes::new()).await?;
+            self.tell(&master, request_code::DELETE_TOPIC_IN_BROKER, &header)
+                .await?;
         }
-        for name_server in self.instance().routes.name_server_addresses() {
+        for name_server in &self.instance().routes.name_servers.addresses {
             let header = DeleteTopicFromNamesrvRequestHeader {
                 topic: topic.to_owned(),
                 cluster_name: None,
             };
-            let command = Command::request(request_code::DELETE_TOPIC_IN_NAMESRV).with(&header);
-            self.ask(name_server, command, Bytes::new()).await?;
+            self.tell(name_server, request_code::DELETE_TOPIC_IN_NAMESRV, &header)
+                .await?;
         }
         Ok(())
     }
@@ -158,22 +156,14 @@ impl Admin {
         Ok(TopicRoute::clone(&route))
     }
 
-    /// The same as it stands on the wire.
-    ///
-    /// # Errors
-    /// As [`Admin::route`], with the name server's code.
-    pub async fn route_data(&self, topic: &str) -> Result<TopicRouteData, ClientError> {
-        self.instance().routes.fetch(topic).await
-    }
-
     /// All brokers and clusters.
     ///
     /// # Errors
     /// What kept the name servers from answering.
     pub async fn cluster_info(&self) -> Result<ClusterInfo, ClientError> {
         let command = Command::request(request_code::GET_BROKER_CLUSTER_INFO);
-        let (address, body) = self.instance().routes.ask(command).await?;
-        readable(&address, ClusterInfo::decode(&body))
+        let (address, body) = self.instance().routes.name_servers.ask(&command).await?;
+        ClusterInfo::decode(&body).map_err(unreadable_body(&address))
     }
 
     /// The names of all topics.
@@ -182,8 +172,9 @@ impl Admin {
     /// What kept the name servers from answering.
     pub async fn topics(&self) -> Result<Vec<String>, ClientError> {
         let command = Command::request(request_code::GET_ALL_TOPIC_LIST_FROM_NAMESERVER);
-        let (address, body) = self.instance().routes.ask(command).await?;
-        Ok(readable(&address, TopicList::decode(&body))?.topic_list)
+        let (address, body) = self.instance().routes.name_servers.ask(&command).await?;
+        let list = TopicList::decode(&body).map_err(unreadable_body(&address))?;
+        Ok(list.topic_list)
     }
 
     /// The message with this offset id ([`SendResult::offset_msg_id`](crate::SendResult::offset_msg_id)), from
@@ -193,21 +184,18 @@ impl Admin {
     /// [`ClientError::IllegalMessage`] for what is no such id; the broker's refusal when it has no such
     /// message.
     pub async fn view_message(&self, offset_msg_id: &str) -> Result<MessageExt, ClientError> {
-        let (broker, offset) = message_id::parse_offset_id(offset_msg_id).map_err(|error| {
-            ClientError::IllegalMessage {
-                reason: error.to_string(),
-            }
-        })?;
+        let (broker, offset) = message_id::parse_offset_id(offset_msg_id)
+            .map_err(|error| ClientError::illegal(error.to_string()))?;
         let address = broker.to_string();
         let header = ViewMessageRequestHeader {
             offset: offset.to_wire(),
             topic: None,
         };
-        let command = Command::request(request_code::VIEW_MESSAGE_BY_ID).with(&header);
-        let body = self.ask(&address, command, Bytes::new()).await?;
+        let body = self
+            .tell(&address, request_code::VIEW_MESSAGE_BY_ID, &header)
+            .await?;
         // A record does not say its broker's name, and asking for it would need the route.
-        let messages =
-            MessageExt::read_all(&body, "").map_err(|error| unreadable_body(&address, &error))?;
+        let messages = MessageExt::read_all(&body, "").map_err(unreadable_body(&address))?;
         let none = || ClientError::AnswerBody {
             address,
             reason: "no message".to_owned(),
@@ -225,14 +213,7 @@ impl Admin {
         command: Command,
         body: Bytes,
     ) -> Result<Bytes, ClientError> {
-        let timeout = self.instance().config.request_timeout;
-        let answer = self
-            .instance()
-            .call(address, command, body, timeout)
-            .await?;
-        if answer.command.code != response_code::SUCCESS {
-            return Err(refused(address, answer.command));
-        }
+        let answer = self.instance().ask(address, command, body).await?;
         Ok(answer.body)
     }
 
@@ -252,26 +233,28 @@ impl Admin {
         &self.inner.instance
     }
 
-    /// Makes sure that the brokers of `topic` are known.
-    async fn know(&self, topic: &str) -> Result<Arc<TopicRoute>, ClientError> {
-        self.instance().routes.get(topic).await
+    /// Sends a request without a body; answers the body of a success.
+    async fn tell(
+        &self,
+        address: &str,
+        code: i32,
+        header: &impl WireHeader,
+    ) -> Result<Bytes, ClientError> {
+        let command = Command::request(code).with(header);
+        self.ask(address, command, Bytes::new()).await
     }
 
-    async fn master_of(&self, queue: &MessageQueue) -> Result<String, ClientError> {
-        self.know(&queue.topic).await?;
-        self.instance().master(&queue.broker_name)
+    /// What asks for a queue's offsets, which needs the queue's broker.
+    async fn asking_of(&self, queue: &MessageQueue) -> Result<&Instance, ClientError> {
+        self.instance().routes.get(&queue.topic).await?;
+        Ok(self.instance())
     }
 
     async fn masters_of(&self, topic: &str) -> Result<Vec<String>, ClientError> {
-        let route = self.know(topic).await?;
-        let masters = route
-            .brokers
-            .values()
-            .filter_map(|ids| ids.get(&crate::MASTER_ID));
-        Ok(masters.cloned().collect())
+        let route = self.instance().routes.get(topic).await?;
+        let brokers = route.brokers.values();
+        Ok(brokers
+            .filter_map(|ids| ids.get(&crate::MASTER_ID).cloned())
+            .collect())
     }
-}
-
-fn readable<T>(address: &str, body: Result<T, JsonError>) -> Result<T, ClientError> {
-    body.map_err(|error| unreadable_body(address, &error))
 }

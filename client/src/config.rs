@@ -11,9 +11,11 @@ use crate::error::ClientError;
 ///
 /// ```
 /// use std::time::Duration;
-/// let config = client::ClientConfig::new("name-1:9876;name-2:9876")
-///     .with_instance_name("billing")
-///     .with_request_timeout(Duration::from_secs(5));
+/// let config = client::ClientConfig {
+///     instance_name: Some("billing".to_owned()),
+///     request_timeout: Duration::from_secs(5),
+///     ..client::ClientConfig::new("name-1:9876;name-2:9876")
+/// };
 /// assert_eq!(config.name_servers, ["name-1:9876", "name-2:9876"]);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,63 +64,8 @@ impl ClientConfig {
         }
     }
 
-    /// Sets [`ClientConfig::instance_name`].
-    #[must_use]
-    pub fn with_instance_name(mut self, name: impl Into<String>) -> Self {
-        self.instance_name = Some(name.into());
-        self
-    }
-
-    /// Sets [`ClientConfig::client_ip`].
-    #[must_use]
-    pub fn with_client_ip(mut self, ip: IpAddr) -> Self {
-        self.client_ip = Some(ip);
-        self
-    }
-
-    /// Sets [`ClientConfig::request_timeout`].
-    #[must_use]
-    pub fn with_request_timeout(mut self, timeout: Duration) -> Self {
-        self.request_timeout = timeout;
-        self
-    }
-
-    /// Sets [`ClientConfig::poll_name_server_interval`].
-    #[must_use]
-    pub fn with_poll_name_server_interval(mut self, interval: Duration) -> Self {
-        self.poll_name_server_interval = interval;
-        self
-    }
-
-    /// Sets [`ClientConfig::heartbeat_interval`].
-    #[must_use]
-    pub fn with_heartbeat_interval(mut self, interval: Duration) -> Self {
-        self.heartbeat_interval = interval;
-        self
-    }
-
-    /// Sets [`ClientConfig::persist_offset_interval`].
-    #[must_use]
-    pub fn with_persist_offset_interval(mut self, interval: Duration) -> Self {
-        self.persist_offset_interval = interval;
-        self
-    }
-
-    /// Sets [`ClientConfig::vip_channel`].
-    #[must_use]
-    pub fn with_vip_channel(mut self, enabled: bool) -> Self {
-        self.vip_channel = enabled;
-        self
-    }
-
     /// Refuses settings nothing could work with.
     pub(crate) fn validate(&self) -> Result<(), ClientError> {
-        let invalid = |what, reason: &str| {
-            Err(ClientError::InvalidConfig {
-                what,
-                reason: reason.to_owned(),
-            })
-        };
         if self.name_servers.is_empty() {
             return Err(ClientError::NoNameServer);
         }
@@ -127,14 +74,13 @@ impl ClientConfig {
                 .rsplit_once(':')
                 .map(|(_, port)| port.parse::<u16>());
             if !matches!(port, Some(Ok(1..))) {
-                return Err(ClientError::InvalidConfig {
-                    what: "name server",
-                    reason: format!("`{address}` is not host:port"),
-                });
+                let reason = format!("`{address}` is not host:port");
+                return Err(ClientError::invalid("name server", reason));
             }
         }
         if self.instance_name.as_deref() == Some("") {
-            return invalid("instance name", "must not be empty");
+            let reason = "must not be empty";
+            return Err(ClientError::invalid("instance name", reason));
         }
         for (what, interval) in [
             ("poll name server interval", self.poll_name_server_interval),
@@ -142,7 +88,7 @@ impl ClientConfig {
             ("persist offset interval", self.persist_offset_interval),
         ] {
             if interval < Duration::from_millis(10) {
-                return invalid(what, "must be at least 10 ms");
+                return Err(ClientError::invalid(what, "must be at least 10 ms"));
             }
         }
         Ok(())
@@ -170,21 +116,9 @@ impl ClientConfig {
     }
 }
 
-impl From<&str> for ClientConfig {
-    fn from(name_servers: &str) -> Self {
-        Self::new(name_servers)
-    }
-}
-
-impl From<String> for ClientConfig {
-    fn from(name_servers: String) -> Self {
-        Self::new(&name_servers)
-    }
-}
-
-impl From<&String> for ClientConfig {
-    fn from(name_servers: &String) -> Self {
-        Self::new(name_servers)
+impl<T: AsRef<str>> From<T> for ClientConfig {
+    fn from(name_servers: T) -> Self {
+        Self::new(name_servers.as_ref())
     }
 }
 
@@ -229,14 +163,17 @@ mod tests {
             "`localhost:0` is not host:port",
         );
         check(ClientConfig::new("localhost:70000"), "host:port");
-        check(
-            ClientConfig::new("a:1").with_instance_name(""),
-            "instance name",
-        );
-        check(
-            ClientConfig::new("a:1").with_heartbeat_interval(Duration::ZERO),
-            "heartbeat",
-        );
+        let config = ClientConfig::new("a:1");
+        let nameless = ClientConfig {
+            instance_name: Some(String::new()),
+            ..config.clone()
+        };
+        check(nameless, "instance name");
+        let restless = ClientConfig {
+            heartbeat_interval: Duration::ZERO,
+            ..config
+        };
+        check(restless, "heartbeat");
     }
 
     #[test]
@@ -249,7 +186,11 @@ mod tests {
         let config = ClientConfig::new("127.0.0.1:9876");
         assert_eq!(config.own_ip(), IpAddr::V4(Ipv4Addr::LOCALHOST));
         let fixed: IpAddr = "10.1.2.3".parse().unwrap();
-        assert_eq!(config.with_client_ip(fixed).own_ip(), fixed);
+        let config = ClientConfig {
+            client_ip: Some(fixed),
+            ..config
+        };
+        assert_eq!(config.own_ip(), fixed);
     }
 
     #[test]

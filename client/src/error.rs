@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::transport::TransportError;
@@ -94,6 +95,17 @@ pub enum ClientError {
         #[source]
         last: Option<Box<ClientError>>,
     },
+    /// No reply to a request came in time. The request may have been consumed all the same.
+    #[error("no reply to the request on `{topic}` within {timeout:?}")]
+    RequestTimeout {
+        /// Topic of the request.
+        topic: String,
+        /// The time there was.
+        timeout: Duration,
+    },
+    /// The batch this message was gathered into could not be sent.
+    #[error("the batch of this message could not be sent")]
+    Batch(#[source] Arc<ClientError>),
     /// More asynchronous sends are under way than allowed; this one was not started.
     #[error("{limit} asynchronous sends are under way already")]
     TooManyInFlight {
@@ -125,12 +137,33 @@ pub enum ClientError {
 }
 
 impl ClientError {
+    pub(crate) fn invalid(what: &'static str, reason: impl Into<String>) -> Self {
+        let reason = reason.into();
+        Self::InvalidConfig { what, reason }
+    }
+
+    pub(crate) fn illegal(reason: impl Into<String>) -> Self {
+        let reason = reason.into();
+        Self::IllegalMessage { reason }
+    }
+
+    pub(crate) fn no_route(topic: &str) -> Self {
+        let topic = topic.to_owned();
+        Self::NoRoute { topic }
+    }
+
+    pub(crate) fn no_broker(broker_name: &str) -> Self {
+        let broker_name = broker_name.to_owned();
+        Self::NoBroker { broker_name }
+    }
+
     /// The code the peer answered with, if it was the peer that refused. Looks into
-    /// [`ClientError::SendFailed`] and [`ClientError::SendTimeout`] too.
+    /// [`ClientError::SendFailed`], [`ClientError::SendTimeout`] and [`ClientError::Batch`] too.
     pub fn response_code(&self) -> Option<i32> {
         match self {
             Self::Refused { code, .. } => Some(*code),
             Self::SendFailed { last, .. } => last.response_code(),
+            Self::Batch(cause) => cause.response_code(),
             Self::SendTimeout { last, .. } => last.as_ref().and_then(|last| last.response_code()),
             _ => None,
         }

@@ -1,6 +1,8 @@
 //! What every producer, consumer and admin client runs on: its connections, its routes, its heartbeats.
 
+use std::error::Error;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,7 +25,7 @@ use crate::name_servers::NameServers;
 use crate::route::MASTER_ID;
 use crate::route_cache::RouteCache;
 
-/// Requests from brokers that wait for the consumer's task. More are answered busy, or dropped when nobody
+/// Requests from brokers that wait for the task that serves them. More are answered busy, or dropped when nobody
 /// waits for an answer: what they announce is also looked at periodically.
 const PEER_REQUESTS_WAITING: usize = 64;
 /// Routes are refreshed on demand at most this often, however many requests fail at once.
@@ -37,11 +39,18 @@ pub(crate) struct PeerRequest {
     pub(crate) body: Bytes,
 }
 
+impl PeerRequest {
+    pub(crate) fn answer(&self, reply: Reply) {
+        self.connection.reply(self.command.reply_to(), reply);
+    }
+}
+
 /// Takes what brokers ask; runs on the transport's threads, so it only hands on.
 #[derive(Debug)]
 struct Inbox {
     requests: mpsc::Sender<PeerRequest>,
     beat_now: Arc<Notify>,
+    disconnected: Arc<Notify>,
 }
 
 impl PeerRequests for Inbox {
@@ -51,9 +60,6 @@ impl PeerRequests for Inbox {
         command: &Command,
         body: Bytes,
     ) -> Option<Reply> {
-        if !served(command.code) {
-            return Some(Reply::not_supported(command.code));
-        }
         let request = PeerRequest {
             connection: Arc::clone(connection),
             command: command.clone(),
@@ -61,7 +67,8 @@ impl PeerRequests for Inbox {
         };
         match self.requests.try_send(request) {
             Ok(()) => None,
-            Err(_) => Some(Reply::error(
+            Err(mpsc::error::TrySendError::Closed(_)) => Some(Reply::not_supported(command.code)),
+            Err(mpsc::error::TrySendError::Full(_)) => Some(Reply::error(
                 response_code::SYSTEM_BUSY,
                 "the client is busy",
             )),
@@ -72,19 +79,8 @@ impl PeerRequests for Inbox {
     /// this client again at once, not with the next heartbeat in turn.
     fn disconnected(&self, _: &str) {
         self.beat_now.notify_one();
+        self.disconnected.notify_one();
     }
-}
-
-/// Codes a consumer's task answers.
-fn served(code: i32) -> bool {
-    matches!(
-        code,
-        request_code::NOTIFY_CONSUMER_IDS_CHANGED
-            | request_code::GET_CONSUMER_RUNNING_INFO
-            | request_code::RESET_CONSUMER_CLIENT_OFFSET
-            | request_code::CONSUME_MESSAGE_DIRECTLY
-            | request_code::GET_CONSUMER_STATUS_FROM_CLIENT
-    )
 }
 
 /// The running base of one client.
@@ -96,9 +92,14 @@ pub(crate) struct Instance {
     remoting: RemotingClient,
     ids: UniqueIds,
     heartbeat: RwLock<HeartbeatData>,
-    beat_now: Arc<Notify>,
+    /// Told when a heartbeat is to be sent soon.
+    pub(crate) beat_now: Arc<Notify>,
+    /// Told when a connection ends: the broker behind it may have started anew.
+    pub(crate) disconnected: Arc<Notify>,
+    /// Count of the changes of routes whose brokers have all heard of this client.
+    announced: AtomicU64,
     tasks: Mutex<Vec<AbortHandle>>,
-    stopped: watch::Sender<bool>,
+    stopped: AtomicBool,
 }
 
 impl Instance {
@@ -122,49 +123,41 @@ impl Instance {
         let ip = tokio::task::spawn_blocking(move || asking.own_ip()).await;
         let ip = ip.map_err(|_| ClientError::Stopped)?;
         let client_id = format!("{ip}@{name}");
-        let beat_now = Arc::new(Notify::new());
+        let (beat_now, disconnected) = (Arc::new(Notify::new()), Arc::<Notify>::default());
         let (requests, inbox) = mpsc::channel(PEER_REQUESTS_WAITING);
         let transport = TransportConfig {
             connect_timeout: config.connect_timeout,
             ..TransportConfig::default()
         };
-        let remoting = RemotingClient::new(
-            transport,
-            Arc::new(Inbox {
-                requests,
-                beat_now: Arc::clone(&beat_now),
-            }),
-        );
-        let first = usize::from(rand::random::<u16>());
-        let name_servers = NameServers::new(config.name_servers.clone(), first);
-        let routes = RouteCache::new(remoting.clone(), name_servers, config.request_timeout);
+        let told = Inbox {
+            requests,
+            beat_now: Arc::clone(&beat_now),
+            disconnected: Arc::clone(&disconnected),
+        };
+        let remoting = RemotingClient::new(transport, Arc::new(told));
+        let name_servers = NameServers::new(remoting.clone(), &config);
         let heartbeat = HeartbeatData {
             client_id: client_id.clone(),
             ..HeartbeatData::default()
         };
-        let (stopped, _) = watch::channel(false);
         let instance = Arc::new(Self {
             config,
             client_id,
             clock,
-            routes,
+            routes: RouteCache::new(name_servers),
             remoting,
             ids: UniqueIds::new(ip, std::process::id(), rand::random()),
             heartbeat: RwLock::new(heartbeat),
             beat_now,
+            disconnected,
+            announced: AtomicU64::new(0),
             tasks: Mutex::default(),
-            stopped,
+            stopped: AtomicBool::new(false),
         });
-        instance.spawn({
-            let instance = Arc::clone(&instance);
-            async move { instance.refresh_routes().await }
-        });
-        instance.spawn({
-            let instance = Arc::clone(&instance);
-            // Subscribed before anything can change.
-            let routes = instance.routes.changes();
-            async move { instance.beat(routes).await }
-        });
+        instance.spawn(Arc::clone(&instance).refresh_routes());
+        // Subscribed before anything can change.
+        let changes = instance.routes.changes();
+        instance.spawn(Arc::clone(&instance).beat(changes));
         Ok((instance, inbox))
     }
 
@@ -174,18 +167,18 @@ impl Instance {
         let mut tasks = self.tasks.lock();
         tasks.retain(|task| !task.is_finished());
         tasks.push(handle);
-        if *self.stopped.borrow() {
+        if self.is_stopped() {
             tasks.iter().for_each(AbortHandle::abort);
         }
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
-        *self.stopped.borrow()
+        self.stopped.load(Ordering::Acquire)
     }
 
     /// Ends the periodic work and closes the connections. Requests under way fail.
     pub(crate) fn stop(&self) {
-        self.stopped.send_replace(true);
+        self.stopped.store(true, Ordering::Release);
         self.tasks.lock().drain(..).for_each(|task| task.abort());
         self.remoting.close();
     }
@@ -213,13 +206,8 @@ impl Instance {
         command: Command,
         body: Bytes,
     ) -> Result<Response, ClientError> {
-        let response = self
-            .call(address, command, body, self.config.request_timeout)
-            .await?;
-        if response.command.code != response_code::SUCCESS {
-            return Err(refused(address, response.command));
-        }
-        Ok(response)
+        let time = self.config.request_timeout;
+        succeeded(address, self.call(address, command, body, time).await?)
     }
 
     /// As [`Instance::ask`], for the typed header of the answer.
@@ -253,11 +241,8 @@ impl Instance {
 
     /// The master of a broker.
     pub(crate) fn master(&self, broker_name: &str) -> Result<String, ClientError> {
-        self.routes
-            .master(broker_name)
-            .ok_or_else(|| ClientError::NoBroker {
-                broker_name: broker_name.to_owned(),
-            })
+        let master = self.routes.master(broker_name);
+        master.ok_or_else(|| ClientError::no_broker(broker_name))
     }
 
     /// Changes what heartbeats say.
@@ -265,9 +250,11 @@ impl Instance {
         change(&mut self.heartbeat.write());
     }
 
-    /// Has a heartbeat sent soon.
-    pub(crate) fn beat_soon(&self) {
-        self.beat_now.notify_one();
+    /// Returns once the brokers of all routes in use have heard of this client.
+    pub(crate) async fn be_known(&self) {
+        if self.announced.load(Ordering::Acquire) != *self.routes.changes().borrow() {
+            self.heartbeat().await;
+        }
     }
 
     /// Tells every broker in use who we are: masters, and all replicas if there is a consumer, for it may
@@ -278,33 +265,11 @@ impl Instance {
             return;
         }
         let masters_only = data.consumer_data_set.is_empty();
-        let body = Bytes::from(data.encode());
-        let mut beats = JoinSet::new();
-        for (id, address) in self.routes.all_brokers() {
-            if masters_only && id != MASTER_ID {
-                continue;
-            }
-            let (remoting, body) = (self.remoting.clone(), body.clone());
-            let timeout = self.config.request_timeout;
-            beats.spawn(async move {
-                let command = Command::request(request_code::HEART_BEAT);
-                match remoting.call(&address, command, body, timeout).await {
-                    Ok(answer) if answer.command.code == response_code::SUCCESS => {}
-                    Ok(answer) => {
-                        let error = refused(&address, answer.command);
-                        tracing::warn!(%error, "heartbeat refused");
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "heartbeat failed");
-                        if matches!(error, TransportError::Timeout { .. }) {
-                            // A peer that vanished without a word would hold the connection for minutes.
-                            remoting.close_connection(&address).await;
-                        }
-                    }
-                }
-            });
-        }
-        while beats.join_next().await.is_some() {}
+        let changes = *self.routes.changes().borrow();
+        let command = Command::request(request_code::HEART_BEAT);
+        self.tell_all(masters_only, &command, &Bytes::from(data.encode()))
+            .await;
+        self.announced.store(changes, Ordering::Release);
     }
 
     /// Tells every broker in use that this client leaves its groups.
@@ -318,35 +283,53 @@ impl Instance {
             producer_group: producer_group.map(str::to_owned),
             consumer_group: consumer_group.map(str::to_owned),
         };
-        let mut goodbyes = JoinSet::new();
-        for (_, address) in self.routes.all_brokers() {
-            let command = Command::request(request_code::UNREGISTER_CLIENT).with(&header);
+        let command = Command::request(request_code::UNREGISTER_CLIENT).with(&header);
+        self.tell_all(false, &command, &Bytes::new()).await;
+    }
+
+    /// Sends the same to all brokers at once, and waits for their answers.
+    async fn tell_all(&self, masters_only: bool, command: &Command, body: &Bytes) {
+        let mut told = JoinSet::new();
+        for (id, address) in self.routes.all_brokers() {
+            if masters_only && id != MASTER_ID {
+                continue;
+            }
             let (remoting, timeout) = (self.remoting.clone(), self.config.request_timeout);
-            goodbyes.spawn(async move {
-                if let Err(error) = remoting
-                    .call(&address, command, Bytes::new(), timeout)
-                    .await
-                {
-                    tracing::debug!(%error, "could not unregister");
+            let (command, body) = (command.clone(), body.clone());
+            told.spawn(async move {
+                let code = command.code;
+                match remoting.call(&address, command, body, timeout).await {
+                    Ok(answer) => {
+                        if let Err(error) = succeeded(&address, answer) {
+                            tracing::warn!(code, %error, "a broker refuses what this client says of itself");
+                        }
+                    }
+                    Err(error) => {
+                        tracing::warn!(code, %error, "a broker was not told");
+                        if matches!(error, TransportError::Timeout { .. }) {
+                            // A peer that vanished without a word would hold the connection for minutes.
+                            remoting.close_connection(&address).await;
+                        }
+                    }
                 }
             });
         }
-        while goodbyes.join_next().await.is_some() {}
+        while told.join_next().await.is_some() {}
     }
 
-    async fn refresh_routes(&self) {
+    async fn refresh_routes(self: Arc<Self>) {
+        let spacing = ROUTE_REFRESH_SPACING.min(self.config.poll_name_server_interval);
         loop {
             tokio::select! {
                 () = tokio::time::sleep(self.config.poll_name_server_interval) => {}
-                () = self.routes.stale() => {}
+                () = self.routes.stale.notified() => {}
             }
             self.routes.refresh_all().await;
-            tokio::time::sleep(ROUTE_REFRESH_SPACING.min(self.config.poll_name_server_interval))
-                .await;
+            tokio::time::sleep(spacing).await;
         }
     }
 
-    async fn beat(&self, mut routes: watch::Receiver<u64>) {
+    async fn beat(self: Arc<Self>, mut routes: watch::Receiver<u64>) {
         loop {
             tokio::select! {
                 () = tokio::time::sleep(self.config.heartbeat_interval) => {}
@@ -355,6 +338,14 @@ impl Instance {
             }
             self.heartbeat().await;
         }
+    }
+}
+
+/// Only code 0 is a success.
+pub(crate) fn succeeded(address: &str, answer: Response) -> Result<Response, ClientError> {
+    match answer.command.code {
+        response_code::SUCCESS => Ok(answer),
+        _ => Err(refused(address, answer.command)),
     }
 }
 
@@ -375,18 +366,17 @@ pub(crate) fn header<H: WireHeader>(address: &str, answer: &Command) -> Result<H
     })
 }
 
-/// The error for an answer whose body is not what it has to be.
-pub(crate) fn unreadable_body(address: &str, error: &dyn std::error::Error) -> ClientError {
-    use std::fmt::Write as _;
-    let mut reason = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        // Writing to a String cannot fail.
-        let _ = write!(reason, ": {error}");
-        cause = error.source();
-    }
-    ClientError::AnswerBody {
-        address: address.to_owned(),
-        reason,
+/// Makes the error for an answer whose body is not what it has to be.
+pub(crate) fn unreadable_body<E: Error>(address: &str) -> impl Fn(E) -> ClientError {
+    let address = address.to_owned();
+    move |error| {
+        let mut reason = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            reason = format!("{reason}: {error}");
+            cause = error.source();
+        }
+        let address = address.clone();
+        ClientError::AnswerBody { address, reason }
     }
 }

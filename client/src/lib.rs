@@ -3,8 +3,9 @@
 //!
 //! | To | use |
 //! |---|---|
-//! | send | [`Producer`] |
-//! | consume | [`PushConsumer`] |
+//! | send: one by one, in batches, to a queue of choice, later, or for a reply | [`Producer`] |
+//! | send what a local transaction decides on | [`TransactionProducer`] |
+//! | consume, in any order or in that of the queues | [`PushConsumer`] |
 //! | create topics, look at routes and offsets | [`Admin`] |
 //!
 //! ```no_run
@@ -32,6 +33,7 @@
 //! Everything runs on the tokio runtime of the caller and tells what it does through `tracing`.
 
 mod admin;
+mod caught;
 mod config;
 pub mod consumer;
 mod error;
@@ -39,24 +41,28 @@ mod instance;
 mod message;
 mod message_ext;
 mod name_servers;
-mod names;
 pub mod producer;
 mod route;
 mod route_cache;
+mod settings;
 #[cfg(test)]
 mod test_messages;
 mod validate;
 
 pub use admin::Admin;
+pub use common::message::CompressionType;
+pub use common::names::{dlq_topic, retry_topic};
 pub use common::wire::body::MessageQueue;
 pub use config::ClientConfig;
 pub use consumer::{
-    AllocateStrategy, ConsumeFromWhere, ConsumeStatus, FlowThresholds, MessageListener,
-    MessageModel, Messages, PushConsumer, PushConsumerBuilder,
+    AllocateStrategy, ConsumeFromWhere, ConsumeStatus, FlowThresholds, MessageModel, Messages,
+    OrderlyStatus, PushConsumer, PushConsumerBuilder,
 };
 pub use error::ClientError;
 pub use message::Message;
 pub use message_ext::MessageExt;
-pub use names::{DLQ_TOPIC_PREFIX, RETRY_TOPIC_PREFIX, dlq_topic, retry_topic};
-pub use producer::{PendingSend, Producer, ProducerBuilder, SendResult, SendStatus};
+pub use producer::{
+    AutoBatch, Compress, PendingSend, Producer, ProducerBuilder, SendResult, SendStatus,
+    TransactionProducer, TransactionResult, TransactionState, by_hash,
+};
 pub use route::{BrokerAddresses, MASTER_ID, TopicRoute};

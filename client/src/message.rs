@@ -5,84 +5,35 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::message::properties::{
-    self, DELAY, KEYS, MAX_PROPERTIES_BYTES, SHARDING_KEY, TAGS, TIMER_DELAY_MS, TIMER_DELIVER_MS,
-    WAIT,
+    self, CHECK_IMMUNITY_TIME, CLUSTER, CORRELATION_ID, DELAY, KEYS, MAX_PROPERTIES_BYTES,
+    MESSAGE_TYPE, REPLY_TO_CLIENT, SHARDING_KEY, TAGS, TIMER_DELAY_MS, TIMER_DELIVER_MS, TTL, WAIT,
 };
+use common::names::REPLY_TOPIC_POSTFIX;
+
+use crate::MessageExt;
+use crate::error::ClientError;
+
+/// Type of messages that are replies.
+pub(crate) const REPLY: &str = "reply";
 
 const NAME_END: char = '\u{1}';
 const VALUE_END: char = '\u{2}';
 
 /// Names with a meaning of their own to brokers and clients; they are set by the methods made for them.
+#[rustfmt::skip]
 const RESERVED: [&str; 69] = [
-    "KEYS",
-    "TAGS",
-    "WAIT",
-    "DELAY",
-    "RETRY_TOPIC",
-    "REAL_TOPIC",
-    "REAL_QID",
-    "TRAN_MSG",
-    "PGROUP",
-    "MIN_OFFSET",
-    "MAX_OFFSET",
-    "BUYER_ID",
-    "ORIGIN_MESSAGE_ID",
-    "TRANSFER_FLAG",
-    "CORRECTION_FLAG",
-    "MQ2_FLAG",
-    "RECONSUME_TIME",
-    "MSG_REGION",
-    "TRACE_ON",
-    "UNIQ_KEY",
-    "EXTEND_UNIQ_INFO",
-    "MAX_RECONSUME_TIMES",
-    "CONSUME_START_TIME",
-    "INNER_NUM",
-    "INNER_BASE",
-    "DUP_INFO",
-    "CHECK_IMMUNITY_TIME_IN_SECONDS",
-    "TRAN_PREPARED_QUEUE_OFFSET",
-    "__transactionId__",
-    "TRANSACTION_CHECK_TIMES",
-    "INSTANCE_ID",
-    "CORRELATION_ID",
-    "REPLY_TO_CLIENT",
-    "TTL",
-    "ARRIVE_TIME",
-    "PUSH_REPLY_TIME",
-    "CLUSTER",
-    "MSG_TYPE",
-    "POP_CK",
-    "POP_CK_OFFSET",
-    "1ST_POP_TIME",
-    "__SHARDINGKEY",
-    "PROPERTY_FORWARD_QUEUE_ID",
-    "REDIRECT",
-    "INNER_MULTI_DISPATCH",
-    "INNER_MULTI_QUEUE_OFFSET",
-    "TRACE_CONTEXT",
-    "TIMER_DELAY_SEC",
-    "TIMER_DELAY_MS",
-    "TIMER_DELIVER_MS",
-    "__BORNHOST",
-    "BORN_TIMESTAMP",
-    "__RMQ.TRANSIENT.TOPIC_SYS_FLAG",
-    "__RMQ.TRANSIENT.GROUP_SYS_FLAG",
-    "TIMER_ENQUEUE_MS",
-    "TIMER_DEQUEUE_MS",
-    "TIMER_ROLL_TIMES",
-    "TIMER_OUT_MS",
-    "TIMER_DEL_UNIQKEY",
-    "TIMER_DELAY_LEVEL",
-    "__CRC32#",
-    "DLQ_ORIGIN_TOPIC",
-    "DLQ_ORIGIN_MESSAGE_ID",
-    "ORIGIN_GROUP",
-    "_SYS_MSG_PRIORITY_",
-    "__LITE_TOPIC",
-    "TRANS_OFFSET",
-    "TIMER_ROLL_LABEL",
-    "batchUniqId",
+    "KEYS", "TAGS", "WAIT", "DELAY", "RETRY_TOPIC", "REAL_TOPIC", "REAL_QID", "TRAN_MSG", "PGROUP", "MIN_OFFSET",
+    "MAX_OFFSET", "BUYER_ID", "ORIGIN_MESSAGE_ID", "TRANSFER_FLAG", "CORRECTION_FLAG", "MQ2_FLAG", "RECONSUME_TIME",
+    "MSG_REGION", "TRACE_ON", "UNIQ_KEY", "EXTEND_UNIQ_INFO", "MAX_RECONSUME_TIMES", "CONSUME_START_TIME",
+    "INNER_NUM", "INNER_BASE", "DUP_INFO", "CHECK_IMMUNITY_TIME_IN_SECONDS", "TRAN_PREPARED_QUEUE_OFFSET",
+    "__transactionId__", "TRANSACTION_CHECK_TIMES", "INSTANCE_ID", "CORRELATION_ID", "REPLY_TO_CLIENT", "TTL",
+    "ARRIVE_TIME", "PUSH_REPLY_TIME", "CLUSTER", "MSG_TYPE", "POP_CK", "POP_CK_OFFSET", "1ST_POP_TIME",
+    "__SHARDINGKEY", "PROPERTY_FORWARD_QUEUE_ID", "REDIRECT", "INNER_MULTI_DISPATCH", "INNER_MULTI_QUEUE_OFFSET",
+    "TRACE_CONTEXT", "TIMER_DELAY_SEC", "TIMER_DELAY_MS", "TIMER_DELIVER_MS", "__BORNHOST", "BORN_TIMESTAMP",
+    "__RMQ.TRANSIENT.TOPIC_SYS_FLAG", "__RMQ.TRANSIENT.GROUP_SYS_FLAG", "TIMER_ENQUEUE_MS", "TIMER_DEQUEUE_MS",
+    "TIMER_ROLL_TIMES", "TIMER_OUT_MS", "TIMER_DEL_UNIQKEY", "TIMER_DELAY_LEVEL", "__CRC32#", "DLQ_ORIGIN_TOPIC",
+    "DLQ_ORIGIN_MESSAGE_ID", "ORIGIN_GROUP", "_SYS_MSG_PRIORITY_", "__LITE_TOPIC", "TRANS_OFFSET",
+    "TIMER_ROLL_LABEL", "batchUniqId",
 ];
 
 /// A message to send: a topic, a body, and properties.
@@ -130,14 +81,9 @@ impl Message {
     /// Sets the keys under which the message can be looked up later. A key must not contain spaces.
     #[must_use]
     pub fn keys<K: AsRef<str>>(mut self, keys: impl IntoIterator<Item = K>) -> Self {
-        let mut joined = String::new();
-        for key in keys {
-            if !joined.is_empty() {
-                joined.push(' ');
-            }
-            joined.push_str(key.as_ref());
-        }
-        self.set_system(KEYS, joined);
+        let keys: Vec<K> = keys.into_iter().collect();
+        let keys: Vec<&str> = keys.iter().map(K::as_ref).collect();
+        self.set_system(KEYS, keys.join(" "));
         self
     }
 
@@ -155,24 +101,39 @@ impl Message {
         self
     }
 
-    /// Delivers after the broker's delay of this level: 1 is one second, 18 two hours by default.
+    /// Delivers after the broker's delay of this level: 1 is one second, 18 two hours by default; 0 is at once.
     #[must_use]
-    pub fn delay_level(mut self, level: u32) -> Self {
-        self.set_system(DELAY, level.to_string());
+    pub fn delay_level(self, level: u32) -> Self {
+        self.later(DELAY, level.into())
+    }
+
+    /// Delivers after this time, counted from when the broker stores the message. Can be
+    /// [recalled](crate::Producer::recall).
+    #[must_use]
+    pub fn delay(self, delay: Duration) -> Self {
+        let millis = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
+        self.later(TIMER_DELAY_MS, millis)
+    }
+
+    /// Delivers at this time, in ms since the epoch. Can be [recalled](crate::Producer::recall).
+    #[must_use]
+    pub fn deliver_at_ms(self, at: i64) -> Self {
+        self.later(TIMER_DELIVER_MS, at)
+    }
+
+    fn later(mut self, how: &str, value: i64) -> Self {
+        if value > 0 {
+            self.set_system(how, value.to_string());
+        } else {
+            self.system.remove(how);
+        }
         self
     }
 
-    /// Delivers after this time, counted from when the broker stores the message.
+    /// Seconds in which brokers do not ask how this message's transaction ended. They have a default of their own.
     #[must_use]
-    pub fn delay(mut self, delay: Duration) -> Self {
-        self.set_system(TIMER_DELAY_MS, delay.as_millis().to_string());
-        self
-    }
-
-    /// Delivers at this time, in ms since the epoch.
-    #[must_use]
-    pub fn deliver_at_ms(mut self, at: i64) -> Self {
-        self.set_system(TIMER_DELIVER_MS, at.to_string());
+    pub fn check_immunity_secs(mut self, secs: u32) -> Self {
+        self.set_system(CHECK_IMMUNITY_TIME, secs.to_string());
         self
     }
 
@@ -188,6 +149,24 @@ impl Message {
     pub fn wait_store_ok(mut self, wait: bool) -> Self {
         self.set_system(WAIT, wait.to_string());
         self
+    }
+
+    /// The reply to a message that asks for one.
+    pub(crate) fn reply_to(
+        request: &MessageExt,
+        body: impl Into<Bytes>,
+    ) -> Result<Self, ClientError> {
+        let need = |name: &str| {
+            let none = || format!("nobody waits for a reply to this message: it has no {name}");
+            (request.property(name)).ok_or_else(|| ClientError::illegal(none()))
+        };
+        let topic = format!("{}_{REPLY_TOPIC_POSTFIX}", need(CLUSTER)?);
+        let mut reply = Self::new(topic, body);
+        for name in [CORRELATION_ID, REPLY_TO_CLIENT, TTL] {
+            reply.set_system(name, need(name)?);
+        }
+        reply.set_system(MESSAGE_TYPE, REPLY);
+        Ok(reply)
     }
 
     /// The topic.
@@ -227,13 +206,8 @@ impl Message {
 
     /// Whether delivery is to happen later than at once.
     pub(crate) fn is_delayed(&self) -> bool {
-        let positive = |name| {
-            self.get(name)
-                .is_some_and(|value| value.parse::<i64>().is_ok_and(|n| n > 0))
-        };
-        [DELAY, TIMER_DELAY_MS, TIMER_DELIVER_MS]
-            .into_iter()
-            .any(positive)
+        let later = [DELAY, TIMER_DELAY_MS, TIMER_DELIVER_MS];
+        later.iter().any(|name| self.system.contains_key(*name))
     }
 
     /// What is wrong with the properties, if anything.
@@ -246,19 +220,14 @@ impl Message {
                 return Err(format!("the property {name:?} contains U+0001 or U+0002"));
             }
         }
-        if let Some(name) = self
-            .user
-            .keys()
-            .find(|name| RESERVED.contains(&name.as_str()))
-        {
+        let reserved = |name: &&String| RESERVED.contains(&name.as_str());
+        if let Some(name) = self.user.keys().find(reserved) {
             return Err(format!(
                 "the property name `{name}` is used by the system; choose another"
             ));
         }
-        if self
-            .get("INNER_MULTI_DISPATCH")
-            .is_some_and(|queues| queues.contains('/'))
-        {
+        let queues = self.get("INNER_MULTI_DISPATCH");
+        if queues.is_some_and(|queues| queues.contains('/')) {
             return Err("a queue in INNER_MULTI_DISPATCH contains `/`".to_owned());
         }
         let bytes = self.encoded_len();
@@ -280,11 +249,8 @@ impl Message {
     }
 
     fn encoded_len(&self) -> usize {
-        self.system
-            .iter()
-            .chain(&self.user)
-            .map(|(name, value)| name.len() + value.len() + 2)
-            .sum()
+        let all = self.system.iter().chain(&self.user);
+        all.map(|(name, value)| name.len() + value.len() + 2).sum()
     }
 }
 

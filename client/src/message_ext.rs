@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use common::ids::PhysicalOffset;
+use common::message::batch::{self, BatchError, BatchMessage};
 use common::message::properties::{self, KEYS, RETRY_TOPIC, TAGS, UNIQUE_KEY};
 use common::message::record::{self, RecordFormatError, RecordView};
-use common::message::{CompressionError, MAX_DECOMPRESSED_BYTES, decompress, message_id, sys_flag};
+use common::message::{MAX_DECOMPRESSED_BYTES, decompress, message_id, sys_flag};
 
 use crate::MessageQueue;
 
@@ -21,11 +22,11 @@ pub(crate) enum DecodeError {
     },
     #[error("body of message {index} of the response is damaged")]
     BodyCrc { index: usize },
-    #[error("body of message {index} of the response")]
-    Compression {
+    #[error("message {index} of the response")]
+    Batch {
         index: usize,
         #[source]
-        source: CompressionError,
+        source: BatchError,
     },
 }
 
@@ -91,12 +92,14 @@ impl MessageExt {
             .filter(|key| !key.is_empty())
     }
 
-    /// The messages in the body of an answer of the broker `broker_name`.
+    /// The messages in the body of an answer of the broker `broker_name`, those of batches that were stored whole each by
+    /// itself.
     ///
-    /// A body compressed with something this client does not know is left as it is, its bit in
-    /// [`MessageExt::sys_flag`] set: refusing it would block its queue for good.
+    /// A body this client cannot decompress is left as it is, its bit in [`MessageExt::sys_flag`] set: refusing it
+    /// would block its queue for good.
     pub(crate) fn read_all(answer: &[u8], broker_name: &str) -> Result<Vec<Self>, DecodeError> {
-        let read = |(index, record): (usize, Result<RecordView<'_>, RecordFormatError>)| {
+        let mut all = Vec::new();
+        for (index, record) in record::iter(answer).enumerate() {
             let record = record.map_err(|source| DecodeError::Record { index, source })?;
             if !record.body_is_intact() {
                 return Err(DecodeError::BodyCrc { index });
@@ -104,15 +107,37 @@ impl MessageExt {
             let (body, sys_flag) =
                 match decompress(record.body, record.sys_flag, MAX_DECOMPRESSED_BYTES) {
                     Ok(body) => (body, record.sys_flag & !sys_flag::COMPRESSED),
-                    Err(error @ CompressionError::Unsupported { .. }) => {
+                    Err(error) => {
                         tracing::warn!(%error, "handing on a message with its body compressed");
                         (record.body.to_vec(), record.sys_flag)
                     }
-                    Err(source) => return Err(DecodeError::Compression { index, source }),
                 };
-            Ok(Self::from_record(&record, body, sys_flag, broker_name))
+            let whole = Self::from_record(&record, body, sys_flag, broker_name);
+            let batch = sys_flag::INNER_BATCH | sys_flag::NEED_UNWRAP;
+            match (sys_flag & batch == batch).then(|| whole.unwrap_batch()) {
+                Some(Ok(messages)) => all.extend(messages),
+                Some(Err(source)) => return Err(DecodeError::Batch { index, source }),
+                None => all.push(whole),
+            }
+        }
+        Ok(all)
+    }
+
+    /// The messages of a batch that was stored whole.
+    fn unwrap_batch(&self) -> Result<Vec<Self>, BatchError> {
+        let one = |(at, message): (i64, Result<BatchMessage<'_>, BatchError>)| {
+            let message = message?;
+            let unique = properties::get(message.properties, UNIQUE_KEY);
+            Ok(Self {
+                msg_id: unique.unwrap_or(&self.offset_msg_id).to_owned(),
+                queue_offset: self.queue_offset.saturating_add(at),
+                body: self.body.slice_ref(message.body),
+                flag: message.flag,
+                properties: message.properties.to_owned(),
+                ..self.clone()
+            })
         };
-        record::iter(answer).enumerate().map(read).collect()
+        (0..).zip(batch::split(&self.body)).map(one).collect()
     }
 
     fn from_record(
@@ -156,6 +181,7 @@ impl MessageExt {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use common::message::CompressionType;
     use common::message::record::{RecordParts, encode};
 
     fn stored(body: &[u8], sys_flag: i32) -> Vec<u8> {
@@ -179,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_record_becomes_a_message() {
-        let small = common::message::compress(&[7; 5000], 5);
+        let small = CompressionType::Zlib.compress(&[7; 5000], 5).unwrap();
         let mut all = stored(&small, sys_flag::COMPRESSED);
         all.extend(stored(b"plain", 0));
         let [large, mut plain] = MessageExt::read_all(&all, "broker-a")
@@ -205,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_compression_does_not_block_the_queue() {
+    fn a_body_that_cannot_be_decompressed_does_not_block_the_queue() {
         let sys_flag = sys_flag::COMPRESSED | 0x100;
         let [message] = MessageExt::read_all(&stored(b"lz4", sys_flag), "b")
             .unwrap()
@@ -215,6 +241,37 @@ mod tests {
             (message.body.as_ref(), message.sys_flag),
             (b"lz4".as_slice(), sys_flag)
         );
+    }
+
+    #[test]
+    fn a_batch_that_was_stored_whole_is_taken_apart() {
+        let mut body = Vec::new();
+        for n in 0..3 {
+            let (content, properties) = (
+                format!("body {n}"),
+                format!("UNIQ_KEY\u{1}ID{n}\u{2}TAGS\u{1}t\u{2}"),
+            );
+            let part = BatchMessage {
+                flag: n,
+                body: content.as_bytes(),
+                properties: &properties,
+            };
+            batch::encode(&part, &mut body).unwrap();
+        }
+        let flags = sys_flag::INNER_BATCH | sys_flag::NEED_UNWRAP;
+        let all = MessageExt::read_all(&stored(&body, flags), "b").unwrap();
+        let seen: Vec<_> = all
+            .iter()
+            .map(|one| (one.msg_id.as_str(), one.queue_offset, one.flag, one.tag()))
+            .collect();
+        let t = Some("t");
+        assert_eq!(seen, [("ID0", 0, 0, t), ("ID1", 1, 1, t), ("ID2", 2, 2, t)]);
+        assert_eq!(all[1].body.as_ref(), b"body 1");
+        let cut = stored(&body[..body.len() - 1], flags);
+        assert!(matches!(
+            MessageExt::read_all(&cut, "b"),
+            Err(DecodeError::Batch { index: 0, .. })
+        ));
     }
 
     #[test]

@@ -4,62 +4,51 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::transport::{RemotingClient, Response};
+use common::transport::RemotingClient;
 use common::wire::Command;
 
+use crate::config::ClientConfig;
 use crate::error::ClientError;
+use crate::instance::succeeded;
 
 /// Name servers know the same; a client asks one of them and changes only when that one does not answer.
-#[derive(Debug)]
 pub(crate) struct NameServers {
-    addresses: Vec<String>,
+    remoting: RemotingClient,
+    timeout: Duration,
+    pub(crate) addresses: Vec<String>,
     /// Index of the one in use, counted on without bound.
     chosen: AtomicUsize,
 }
 
 impl NameServers {
-    /// Starts with the one at `first`, counted round: clients shall not all begin with the same.
-    pub(crate) fn new(addresses: Vec<String>, first: usize) -> Self {
+    /// Starts with any: clients shall not all begin with the same.
+    pub(crate) fn new(remoting: RemotingClient, config: &ClientConfig) -> Self {
         Self {
-            addresses,
-            chosen: AtomicUsize::new(first),
+            remoting,
+            timeout: config.request_timeout,
+            addresses: config.name_servers.clone(),
+            chosen: AtomicUsize::new(rand::random::<u16>().into()),
         }
     }
 
-    pub(crate) fn addresses(&self) -> &[String] {
-        &self.addresses
-    }
-
-    /// Asks the one in use, and each other once if it cannot be reached. An answer, also a refusal, is final.
-    pub(crate) async fn call(
-        &self,
-        remoting: &RemotingClient,
-        command: &Command,
-        body: &Bytes,
-        timeout: Duration,
-    ) -> Result<(String, Response), ClientError> {
+    /// Asks the one in use, and each other once if it cannot be reached; answers who answered, and the body. An answer,
+    /// also a refusal, is final.
+    pub(crate) async fn ask(&self, command: &Command) -> Result<(String, Bytes), ClientError> {
         let mut last = ClientError::NoNameServer;
-        for _ in 0..self.addresses.len() {
+        for _ in &self.addresses {
             let chosen = self.chosen.load(Ordering::Relaxed);
-            let Some(address) = self.addresses.get(chosen % self.addresses.len()) else {
-                break;
-            };
-            match remoting
-                .call(address, command.clone(), body.clone(), timeout)
-                .await
-            {
-                Ok(response) => return Ok((address.clone(), response)),
+            let address = &self.addresses[chosen % self.addresses.len()];
+            let (command, body) = (command.clone(), Bytes::new());
+            match (self.remoting.call(address, command, body, self.timeout)).await {
+                Ok(answer) => {
+                    return succeeded(address, answer).map(|answer| (address.clone(), answer.body));
+                }
                 Err(error) => {
                     tracing::warn!(name_server = %address, %error, "name server does not answer, trying the next");
                     last = error.into();
                     // Another task may have moved on already; then its choice stands.
-                    let next = chosen.wrapping_add(1);
-                    let _ = self.chosen.compare_exchange(
-                        chosen,
-                        next,
-                        Ordering::Relaxed,
-                        Ordering::Relaxed,
-                    );
+                    let (next, relaxed) = (chosen.wrapping_add(1), Ordering::Relaxed);
+                    let _ = (self.chosen).compare_exchange(chosen, next, relaxed, relaxed);
                 }
             }
         }

@@ -37,26 +37,13 @@ impl TopicRoute {
         let brokers: BTreeMap<String, BrokerAddresses> = data
             .broker_datas
             .iter()
-            .map(|broker| {
-                let addresses = broker
-                    .broker_addrs
-                    .iter()
-                    .map(|(id, address)| (*id, address.clone()));
-                (broker.broker_name.clone(), addresses.collect())
-            })
+            .map(|broker| (broker.broker_name.clone(), broker.broker_addrs.clone()))
             .collect();
-        let has_master = |name: &str| {
-            brokers
-                .get(name)
-                .is_some_and(|addresses| addresses.contains_key(&MASTER_ID))
-        };
-        let ordered = data
-            .order_topic_conf
-            .as_deref()
-            .filter(|conf| !conf.is_empty());
-        let publish = match ordered {
-            Some(conf) => order_queues(topic, conf),
-            None => queues(topic, data, |queue| {
+        let has_master =
+            |name: &str| (brokers.get(name)).is_some_and(|ids| ids.contains_key(&MASTER_ID));
+        let publish = match data.order_topic_conf.as_deref() {
+            Some(conf) if !conf.is_empty() => order_queues(topic, conf),
+            _ => queues(topic, data, |queue| {
                 (queue.perm & PERM_WRITE != 0 && has_master(&queue.broker_name))
                     .then_some(queue.write_queue_nums)
             }),
@@ -86,16 +73,11 @@ impl TopicRoute {
 
 /// Address of the replica with this id, or of the one with the next id, or of any.
 pub(crate) fn replica(addresses: &BrokerAddresses, broker_id: i64) -> Option<(i64, &str)> {
-    let known = |id: i64| addresses.get(&id).map(|address| (id, address.as_str()));
-    let any = || {
-        addresses
-            .iter()
-            .next()
-            .map(|(id, address)| (*id, address.as_str()))
-    };
-    known(broker_id)
+    let known = |id: i64| addresses.get_key_value(&id);
+    let (id, address) = known(broker_id)
         .or_else(|| known(broker_id.saturating_add(1)))
-        .or_else(any)
+        .or_else(|| addresses.first_key_value())?;
+    Some((*id, address))
 }
 
 fn queues(

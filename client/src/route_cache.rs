@@ -3,10 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
-use common::transport::RemotingClient;
+use common::names::AUTO_CREATE_TOPIC_KEY_TOPIC;
 use common::wire::body::TopicRouteData;
 use common::wire::header::GetRouteInfoRequestHeader;
 use common::wire::{Command, request_code, response_code};
@@ -17,7 +15,7 @@ use tokio::sync::{Mutex, Notify, watch};
 use crate::error::ClientError;
 use crate::instance::unreadable_body;
 use crate::name_servers::NameServers;
-use crate::route::{BrokerAddresses, TopicRoute};
+use crate::route::{BrokerAddresses, MASTER_ID, TopicRoute, replica};
 
 /// What a producer does for a topic no name server knows.
 #[derive(Debug, Clone)]
@@ -28,16 +26,23 @@ pub(crate) struct Template {
     pub(crate) queues: i32,
 }
 
+impl Default for Template {
+    fn default() -> Self {
+        Self {
+            topic: AUTO_CREATE_TOPIC_KEY_TOPIC.to_owned(),
+            queues: 4,
+        }
+    }
+}
+
 /// Routes by topic. Shared by everything that sends or pulls for one client.
 pub(crate) struct RouteCache {
-    remoting: RemotingClient,
-    name_servers: NameServers,
-    timeout: Duration,
+    pub(crate) name_servers: NameServers,
     table: RwLock<Table>,
     /// Held across the request: a burst of first sends to one topic asks the name server once.
     fetching: Mutex<()>,
-    /// Somebody met a route that is not right any more.
-    stale: Notify,
+    /// Told when somebody meets a route that is not right any more: all are fetched anew soon.
+    pub(crate) stale: Notify,
     /// Counts changes of any route.
     changes: watch::Sender<u64>,
 }
@@ -50,38 +55,31 @@ struct Table {
 }
 
 impl RouteCache {
-    pub(crate) fn new(
-        remoting: RemotingClient,
-        name_servers: NameServers,
-        timeout: Duration,
-    ) -> Self {
-        let (changes, _) = watch::channel(0);
+    pub(crate) fn new(name_servers: NameServers) -> Self {
         Self {
-            remoting,
             name_servers,
-            timeout,
             table: RwLock::default(),
             fetching: Mutex::new(()),
             stale: Notify::new(),
-            changes,
+            changes: watch::Sender::new(0),
         }
     }
 
     /// The route of `topic`, from the cache if it is there.
     pub(crate) async fn get(&self, topic: &str) -> Result<Arc<TopicRoute>, ClientError> {
-        self.get_or_fetch(topic, None).await
+        self.get_or_template(topic, None).await
+    }
+
+    /// The same; `None` when there is no such topic.
+    pub(crate) async fn find(&self, topic: &str) -> Result<Option<Arc<TopicRoute>>, ClientError> {
+        match self.get(topic).await {
+            Err(ClientError::NoRoute { .. }) => Ok(None),
+            found => found.map(Some),
+        }
     }
 
     /// The same for a producer, which falls back to the template's brokers.
-    pub(crate) async fn get_to_publish(
-        &self,
-        topic: &str,
-        template: &Template,
-    ) -> Result<Arc<TopicRoute>, ClientError> {
-        self.get_or_fetch(topic, Some(template)).await
-    }
-
-    async fn get_or_fetch(
+    pub(crate) async fn get_or_template(
         &self,
         topic: &str,
         template: Option<&Template>,
@@ -97,15 +95,10 @@ impl RouteCache {
         let route = match (self.fetch(topic).await, template) {
             (Ok(data), _) => TopicRoute::join(topic, &data),
             (Err(error), Some(template)) if error.is_response(response_code::TOPIC_NOT_EXIST) => {
-                let data = self
-                    .fetch(&template.topic)
-                    .await
-                    .map_err(|error| no_route(topic, error))?;
-                tracing::info!(
-                    topic,
-                    template = template.topic,
-                    "no route yet, using the template topic's"
-                );
+                let data = self.fetch(&template.topic).await;
+                let data = data.map_err(|error| no_route(topic, error))?;
+                let template_topic = &template.topic;
+                tracing::info!(topic, template_topic, "no route yet, using the template's");
                 TopicRoute::from_template(topic, &data, template.queues)
             }
             (Err(error), _) => return Err(no_route(topic, error)),
@@ -116,10 +109,8 @@ impl RouteCache {
     /// Fetches `topic` anew. Keeps what it has when the name server does not know the topic any more.
     pub(crate) async fn refresh(&self, topic: &str) -> Result<Arc<TopicRoute>, ClientError> {
         let _one_at_a_time = self.fetching.lock().await;
-        let data = self
-            .fetch(topic)
-            .await
-            .map_err(|error| no_route(topic, error))?;
+        let data = self.fetch(topic).await;
+        let data = data.map_err(|error| no_route(topic, error))?;
         Ok(self.store(topic, TopicRoute::join(topic, &data)))
     }
 
@@ -133,50 +124,19 @@ impl RouteCache {
         }
     }
 
-    pub(crate) fn cached(&self, topic: &str) -> Option<Arc<TopicRoute>> {
+    fn cached(&self, topic: &str) -> Option<Arc<TopicRoute>> {
         self.table.read().topics.get(topic).cloned()
     }
 
-    /// What the name server says about `topic` now, as it came.
-    pub(crate) async fn fetch(&self, topic: &str) -> Result<TopicRouteData, ClientError> {
+    /// What the name server says about `topic` now.
+    async fn fetch(&self, topic: &str) -> Result<TopicRouteData, ClientError> {
         let header = GetRouteInfoRequestHeader {
             topic: topic.to_owned(),
             ..GetRouteInfoRequestHeader::default()
         };
         let command = Command::request(request_code::GET_ROUTEINFO_BY_TOPIC).with(&header);
-        let (address, body) = self.ask(command).await?;
-        TopicRouteData::decode(&body).map_err(|error| unreadable_body(&address, &error))
-    }
-
-    /// A request any name server can answer; success only.
-    pub(crate) async fn ask(&self, command: Command) -> Result<(String, Bytes), ClientError> {
-        let (address, response) = self
-            .name_servers
-            .call(&self.remoting, &command, &Bytes::new(), self.timeout)
-            .await?;
-        if response.command.code != response_code::SUCCESS {
-            let code = response.command.code;
-            return Err(ClientError::Refused {
-                address,
-                code,
-                remark: response.command.remark,
-            });
-        }
-        Ok((address, response.body))
-    }
-
-    pub(crate) fn name_server_addresses(&self) -> &[String] {
-        self.name_servers.addresses()
-    }
-
-    /// Has the routes fetched anew soon.
-    pub(crate) fn report_stale(&self) {
-        self.stale.notify_one();
-    }
-
-    /// Returns once somebody reported a stale route.
-    pub(crate) async fn stale(&self) {
-        self.stale.notified().await;
+        let (address, body) = self.name_servers.ask(&command).await?;
+        TopicRouteData::decode(&body).map_err(unreadable_body(&address))
     }
 
     /// Changes when a route has changed.
@@ -193,29 +153,21 @@ impl RouteCache {
 
     /// Address of a broker's master.
     pub(crate) fn master(&self, broker_name: &str) -> Option<String> {
-        self.table
-            .read()
-            .brokers
-            .get(broker_name)?
-            .get(&crate::route::MASTER_ID)
-            .cloned()
+        let table = self.table.read();
+        table.brokers.get(broker_name)?.get(&MASTER_ID).cloned()
     }
 
     /// Address of the replica with this id or of another one, with the id it has.
     pub(crate) fn replica(&self, broker_name: &str, broker_id: i64) -> Option<(i64, String)> {
         let table = self.table.read();
-        let (id, address) = crate::route::replica(table.brokers.get(broker_name)?, broker_id)?;
+        let (id, address) = replica(table.brokers.get(broker_name)?, broker_id)?;
         Some((id, address.to_owned()))
     }
 
     fn store(&self, topic: &str, route: TopicRoute) -> Arc<TopicRoute> {
         let route = Arc::new(route);
         let mut table = self.table.write();
-        if table
-            .topics
-            .get(topic)
-            .is_some_and(|known| **known == *route)
-        {
+        if table.topics.get(topic) == Some(&route) {
             return route;
         }
         table.topics.insert(topic.to_owned(), Arc::clone(&route));
@@ -231,17 +183,14 @@ impl RouteCache {
         table.brokers = brokers;
         drop(table);
         tracing::debug!(topic, queues = route.subscribe.len(), "route changed");
-        self.changes
-            .send_modify(|changes| *changes = changes.wrapping_add(1));
+        self.changes.send_modify(|changes| *changes += 1);
         route
     }
 }
 
 fn no_route(topic: &str, error: ClientError) -> ClientError {
     if error.is_response(response_code::TOPIC_NOT_EXIST) {
-        return ClientError::NoRoute {
-            topic: topic.to_owned(),
-        };
+        return ClientError::no_route(topic);
     }
     error
 }

@@ -1,77 +1,29 @@
 //! What can be refused before anything is sent, with the rules every RocketMQ client applies.
 
+use common::names::{self, NameError, TOPIC_MAX_LENGTH};
+
 use crate::error::ClientError;
 use crate::message::Message;
-
-/// Topic names: characters.
-const TOPIC_CHARS_MAX: usize = 127;
-/// Group names: characters.
-const GROUP_CHARS_MAX: usize = 120;
-
-/// Topics that belong to the broker alone.
-const NOT_FOR_SENDING: [&str; 8] = [
-    "SCHEDULE_TOPIC_XXXX",
-    "RMQ_SYS_TRANS_HALF_TOPIC",
-    "RMQ_SYS_TRANS_OP_HALF_TOPIC",
-    "RMQ_SYS_ROCKSDB_TRANS_HALF_TOPIC",
-    "RMQ_SYS_ROCKSDB_TRANS_OP_HALF_TOPIC",
-    "TRANS_CHECK_MAX_TIME_TOPIC",
-    "SELF_TEST_TOPIC",
-    "OFFSET_MOVED_EVENT",
-];
 
 /// Group names that every client has by default and that therefore say nothing.
 const DEFAULT_GROUPS: [&str; 2] = ["DEFAULT_PRODUCER", "DEFAULT_CONSUMER"];
 
-fn illegal(reason: String) -> ClientError {
-    ClientError::IllegalMessage { reason }
-}
-
-fn first_wrong_char(name: &str) -> Option<char> {
-    name.chars()
-        .find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '%' | '|' | '-' | '_')))
-}
-
-/// A topic a client may name.
+/// A topic a client may name: unlike brokers, clients allow retry topics no more than others.
 pub(crate) fn topic(topic: &str) -> Result<(), ClientError> {
-    if topic.trim().is_empty() {
-        return Err(illegal("the topic is blank".to_owned()));
-    }
-    if let Some(wrong) = first_wrong_char(topic) {
-        return Err(illegal(format!(
-            "the topic `{topic}` contains {wrong:?}; allowed are % | - _ and ASCII letters and digits"
-        )));
-    }
-    if topic.len() > TOPIC_CHARS_MAX {
-        return Err(illegal(format!(
-            "the topic has {} characters, {TOPIC_CHARS_MAX} are allowed",
-            topic.len()
-        )));
+    names::validate_topic(topic).map_err(|error| ClientError::illegal(error.to_string()))?;
+    if topic.len() > TOPIC_MAX_LENGTH {
+        let error = NameError::TopicLength(topic.to_owned());
+        return Err(ClientError::illegal(error.to_string()));
     }
     Ok(())
 }
 
 /// A group of producers or consumers.
 pub(crate) fn group(what: &'static str, group: &str) -> Result<(), ClientError> {
-    let invalid = |reason: String| Err(ClientError::InvalidConfig { what, reason });
-    if group.trim().is_empty() {
-        return invalid("is blank".to_owned());
-    }
-    if let Some(wrong) = first_wrong_char(group) {
-        return invalid(format!(
-            "`{group}` contains {wrong:?}; allowed are % | - _ and ASCII letters and digits"
-        ));
-    }
-    if group.len() > GROUP_CHARS_MAX {
-        return invalid(format!(
-            "has {} characters, {GROUP_CHARS_MAX} are allowed",
-            group.len()
-        ));
-    }
+    names::validate_group(group).map_err(|error| ClientError::invalid(what, error.to_string()))?;
     if DEFAULT_GROUPS.contains(&group) {
-        return invalid(format!(
-            "`{group}` is what nobody chose; give the group a name of its own"
-        ));
+        let reason = format!("`{group}` is what nobody chose; give the group a name of its own");
+        return Err(ClientError::invalid(what, reason));
     }
     Ok(())
 }
@@ -80,22 +32,17 @@ pub(crate) fn group(what: &'static str, group: &str) -> Result<(), ClientError> 
 /// client's own and pass with the longer names of such topics.
 pub(crate) fn message(message: &Message, max_message_size: usize) -> Result<(), ClientError> {
     topic(message.topic())?;
-    if NOT_FOR_SENDING.contains(&message.topic()) {
-        return Err(illegal(format!(
-            "sending to the topic `{}` is forbidden",
-            message.topic()
-        )));
-    }
-    if message.body().is_empty() {
-        return Err(illegal("the body is empty".to_owned()));
-    }
-    if message.body().len() > max_message_size {
-        return Err(illegal(format!(
-            "the body has {} bytes, {max_message_size} are allowed",
-            message.body().len()
-        )));
-    }
-    message.check_properties().map_err(illegal)
+    let (name, bytes) = (message.topic(), message.body().len());
+    let wrong = if names::is_not_allowed_to_send(name) {
+        format!("sending to the topic `{name}` is forbidden")
+    } else if bytes == 0 {
+        "the body is empty".to_owned()
+    } else if bytes > max_message_size {
+        format!("the body has {bytes} bytes, {max_message_size} are allowed")
+    } else {
+        return message.check_properties().map_err(ClientError::illegal);
+    };
+    Err(ClientError::illegal(wrong))
 }
 
 #[cfg(test)]
@@ -122,10 +69,10 @@ mod tests {
     fn each_rule_names_what_is_wrong() {
         refused(&Message::new("", "x"), "blank");
         refused(&Message::new("  ", "x"), "blank");
-        refused(&Message::new("a.b", "x"), "'.'");
-        refused(&Message::new("a:b", "x"), "':'");
-        refused(&Message::new("topic-ü", "x"), "'ü'");
-        refused(&Message::new("x".repeat(128), "x"), "128 characters");
+        refused(&Message::new("a.b", "x"), "illegal char");
+        refused(&Message::new("a:b", "x"), "illegal char");
+        refused(&Message::new("topic-ü", "x"), "illegal char");
+        refused(&Message::new("x".repeat(128), "x"), "longer than");
         refused(&Message::new("RMQ_SYS_TRANS_HALF_TOPIC", "x"), "forbidden");
         refused(&Message::new("SELF_TEST_TOPIC", "x"), "forbidden");
         refused(&Message::new("T", ""), "empty");

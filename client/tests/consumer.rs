@@ -28,8 +28,10 @@ const SEND_BACK: i32 = request_code::CONSUMER_SEND_MSG_BACK;
 type Bodies = mpsc::Receiver<String>;
 
 fn builder(fake: &Fake) -> PushConsumerBuilder {
-    let config = ClientConfig::new(&fake.name_server())
-        .with_persist_offset_interval(Duration::from_millis(50));
+    let config = ClientConfig {
+        persist_offset_interval: Duration::from_millis(50),
+        ..ClientConfig::new(&fake.name_server())
+    };
     PushConsumer::builder("g", config)
         .subscribe("T", "*")
         .consume_from_where(ConsumeFromWhere::FirstOffset)
@@ -482,7 +484,10 @@ async fn broadcast_members_get_everything_and_keep_their_own_offsets() {
     fill(&fake, "broker-a", 0, 0..5);
     fill(&fake, "broker-a", 1, 5..10);
     let broadcast = |name: &str| {
-        let config = ClientConfig::new(&fake.name_server()).with_instance_name(name);
+        let config = ClientConfig {
+            instance_name: Some(name.to_owned()),
+            ..ClientConfig::new(&fake.name_server())
+        };
         PushConsumer::builder("g", config)
             .subscribe("T", "*")
             .consume_from_where(ConsumeFromWhere::FirstOffset)

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use chrono::{Datelike, Local, TimeZone, Timelike};
+use chrono::{DateTime, Datelike, Local, TimeZone, Timelike};
 
 /// Milliseconds since 1970-01-01T00:00:00Z, as RocketMQ writes every timestamp.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,17 +41,16 @@ pub fn local_hour(at: Millis) -> u32 {
 /// `at` in the time zone of the machine as the digits yyyyMMddHHmmssSSS, by which RocketMQ names files.
 /// 0 for a moment the machine's calendar does not have.
 pub fn local_digits(at: Millis) -> u64 {
-    let Some(time) = Local.timestamp_millis_opt(at.0).single() else {
-        return 0;
-    };
-    let year = u64::try_from(time.year()).unwrap_or(0);
-    let parts = [time.month(), time.day(), time.hour(), time.minute()];
-    let minutes = parts
-        .into_iter()
-        .fold(year, |digits, part| digits * 100 + u64::from(part));
-    // In a leap second chrono counts beyond a thousand.
-    let millis = time.timestamp_subsec_millis().min(999);
-    (minutes * 100 + u64::from(time.second())) * 1000 + u64::from(millis)
+    let time = Local.timestamp_millis_opt(at.0).single();
+    let digits = time.map(|time| time.format("%Y%m%d%H%M%S%3f").to_string());
+    digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
+}
+
+/// Milliseconds since the first of the month, UTC (the reference takes the local month; ids stay unique either way).
+pub fn millis_of_month(at: Millis) -> u32 {
+    let time = DateTime::from_timestamp_millis(at.0).unwrap_or_default();
+    let seconds = time.day0() * 86_400 + time.num_seconds_from_midnight();
+    seconds * 1000 + time.timestamp_subsec_millis()
 }
 
 /// Where the time comes from.

@@ -5,9 +5,11 @@
 
 pub mod clock;
 pub mod config;
+pub mod files;
 pub mod ids;
 pub mod message;
 pub mod names;
+mod scan;
 pub mod wire;
 
 #[cfg(feature = "server")]

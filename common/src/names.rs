@@ -13,6 +13,12 @@ pub const GROUP_MAX_LENGTH: usize = 120;
 pub const RETRY_PREFIX: &str = "%RETRY%";
 /// Prefix of the topic that holds what a group could not consume.
 pub const DLQ_PREFIX: &str = "%DLQ%";
+/// Records that say what a broker has delivered; in the log only, no queue holds them.
+pub const DELIVERY_NOTE_TOPIC: &str = "rmq_sys_DELIVERY_NOTE";
+/// Longest name of a file or directory, in bytes.
+const MAX_FILE_NAME: usize = 255;
+/// Prefix of light queues, and of groups that read them; neither needs a config.
+pub const LIGHT_PREFIX: &str = "%LMQ%";
 /// Prefix of topics and groups of the brokers' own.
 pub const SYSTEM_TOPIC_PREFIX: &str = "rmq_sys_";
 /// Prefix of consumer groups of the brokers' own.
@@ -22,6 +28,8 @@ pub const SYSTEM_GROUP_PREFIX: &str = "CID_RMQ_SYS_";
 pub const AUTO_CREATE_TOPIC_KEY_TOPIC: &str = "TBW102";
 /// Where messages with a delay level wait, one queue per level.
 pub const SCHEDULE_TOPIC: &str = "SCHEDULE_TOPIC_XXXX";
+/// The group that messages with a delay level are counted for when they are delivered.
+pub const SCHEDULE_GROUP: &str = "SCHEDULE_CONSUMER";
 /// Topic of load tests.
 pub const BENCHMARK_TOPIC: &str = "BenchmarkTest";
 /// Half messages of transactions.
@@ -54,7 +62,7 @@ pub const REPLY_TOPIC_POSTFIX: &str = "REPLY_TOPIC";
 pub const TRANS_GROUP: &str = "CID_RMQ_SYS_TRANS";
 
 /// Names that are system topics on every broker, whatever it is called.
-const FIXED_SYSTEM_TOPICS: [&str; 12] = [
+pub const FIXED_SYSTEM_TOPICS: [&str; 12] = [
     AUTO_CREATE_TOPIC_KEY_TOPIC,
     SCHEDULE_TOPIC,
     BENCHMARK_TOPIC,
@@ -70,7 +78,8 @@ const FIXED_SYSTEM_TOPICS: [&str; 12] = [
 ];
 
 /// Topics that only the broker itself writes to.
-const TOPICS_CLOSED_TO_CLIENTS: [&str; 8] = [
+const TOPICS_CLOSED_TO_CLIENTS: [&str; 9] = [
+    DELIVERY_NOTE_TOPIC,
     SCHEDULE_TOPIC,
     TRANS_HALF_TOPIC,
     TRANS_OP_HALF_TOPIC,
@@ -101,49 +110,31 @@ pub enum NameError {
     TopicBlank,
     /// A character that no name may have.
     #[error(
-        "The specified topic: {topic}, contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$"
+        "The specified topic: {0}, contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$"
     )]
-    TopicCharacters {
-        /// The name.
-        topic: String,
-    },
+    TopicCharacters(String),
     /// More than [`TOPIC_MAX_LENGTH`] characters.
-    #[error("The specified topic: {topic}, is longer than topic max length: {TOPIC_MAX_LENGTH}")]
-    TopicLength {
-        /// The name.
-        topic: String,
-    },
+    #[error("The specified topic: {0}, is longer than topic max length: {TOPIC_MAX_LENGTH}")]
+    TopicLength(String),
     /// A retry or dead letter topic of more than [`RETRY_OR_DLQ_TOPIC_MAX_LENGTH`] characters.
     #[error(
-        "The specified topic is DLQ or Retry topic: {topic}, and it's longer than topic max length: {RETRY_OR_DLQ_TOPIC_MAX_LENGTH}"
+        "The specified topic is DLQ or Retry topic: {0}, and it's longer than topic max length: {RETRY_OR_DLQ_TOPIC_MAX_LENGTH}"
     )]
-    RetryOrDlqTopicLength {
-        /// The name.
-        topic: String,
-    },
+    RetryOrDlqTopicLength(String),
     /// No group, or one of white space.
     #[error("The specified group is blank.")]
     GroupBlank,
     /// A character that no name may have.
     #[error(
-        "The specified group: {group}, contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$"
+        "The specified group: {0}, contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$"
     )]
-    GroupCharacters {
-        /// The name.
-        group: String,
-    },
+    GroupCharacters(String),
     /// More than [`GROUP_MAX_LENGTH`] characters.
-    #[error("The specified group: {group}, is longer than group max length: {GROUP_MAX_LENGTH}")]
-    GroupLength {
-        /// The name.
-        group: String,
-    },
+    #[error("The specified group: {0}, is longer than group max length: {GROUP_MAX_LENGTH}")]
+    GroupLength(String),
     /// A system topic where only a user's topic will do.
-    #[error("The topic[{topic}] is conflict with system topic.")]
-    SystemTopic {
-        /// The name.
-        topic: String,
-    },
+    #[error("The topic[{0}] is conflict with system topic.")]
+    SystemTopic(String),
 }
 
 /// Whether `topic` may be the name of a topic.
@@ -159,11 +150,11 @@ pub fn validate_topic(topic: &str) -> Result<(), NameError> {
     if is_blank(topic) {
         Err(NameError::TopicBlank)
     } else if !is_legal(topic) {
-        Err(NameError::TopicCharacters { topic: owned() })
+        Err(NameError::TopicCharacters(owned()))
     } else if !is_retry_or_dlq(topic) {
-        Err(NameError::TopicLength { topic: owned() })
+        Err(NameError::TopicLength(owned()))
     } else if topic.len() > RETRY_OR_DLQ_TOPIC_MAX_LENGTH {
-        Err(NameError::RetryOrDlqTopicLength { topic: owned() })
+        Err(NameError::RetryOrDlqTopicLength(owned()))
     } else {
         Ok(())
     }
@@ -178,9 +169,9 @@ pub fn validate_group(group: &str) -> Result<(), NameError> {
     if is_blank(group) {
         Err(NameError::GroupBlank)
     } else if !is_legal(group) {
-        Err(NameError::GroupCharacters { group: owned() })
+        Err(NameError::GroupCharacters(owned()))
     } else if group.len() > GROUP_MAX_LENGTH {
-        Err(NameError::GroupLength { group: owned() })
+        Err(NameError::GroupLength(owned()))
     } else {
         Ok(())
     }
@@ -196,11 +187,6 @@ pub fn is_fixed_system_topic(topic: &str) -> bool {
     topic.starts_with(SYSTEM_TOPIC_PREFIX) || FIXED_SYSTEM_TOPICS.contains(&topic)
 }
 
-/// The names of [`is_fixed_system_topic`] that do not go by their prefix.
-pub fn fixed_system_topics() -> impl Iterator<Item = &'static str> {
-    FIXED_SYSTEM_TOPICS.into_iter()
-}
-
 /// True for groups that are the broker's own or its tools'.
 pub fn is_system_group(group: &str) -> bool {
     group.starts_with(SYSTEM_GROUP_PREFIX) || WELL_KNOWN_GROUPS.contains(&group)
@@ -209,6 +195,18 @@ pub fn is_system_group(group: &str) -> bool {
 /// True for groups of the brokers' own, which may be created even where others may not.
 pub fn has_system_group_prefix(group: &str) -> bool {
     group.starts_with(SYSTEM_GROUP_PREFIX)
+}
+
+/// A topic or group that needs no config: of a light queue. Messages name them and nobody has checked the names, but they are
+/// directories: what can be none is no light queue.
+pub fn is_light_queue(name: &str) -> bool {
+    name.starts_with(LIGHT_PREFIX) && is_file_name(name)
+}
+
+/// Whether a topic can be a directory. Brokers accept no other, but a record may name anything.
+pub fn is_file_name(topic: &str) -> bool {
+    let reserved = matches!(topic, "" | "." | "..");
+    !reserved && topic.len() <= MAX_FILE_NAME && !topic.contains(['/', '\0'])
 }
 
 /// True for topics of redeliveries.

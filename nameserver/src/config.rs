@@ -48,148 +48,48 @@ config! {
     }
 }
 
-impl NameserverConfig {
-    /// Whether requests must not change this key.
-    pub fn is_black_listed(&self, key: &str) -> bool {
-        key == "rocketmqHome"
-            || self
-                .config_black_list
-                .split(';')
-                .any(|listed| listed.trim() == key)
-    }
-}
-
-const THREADS: &str =
-    "work is done by a fixed number of event loops without worker pools and their queues";
-const SOCKETS: &str = "the operating system's own buffer sizes and limits apply";
-
 impl Config for NameserverConfig {
+    #[rustfmt::skip]
     const IGNORED: &'static [Ignored] = &[
-        Ignored {
-            reason: THREADS,
-            keys: &[
-                "clientRequestThreadPoolNums",
-                "clientRequestThreadPoolQueueCapacity",
-                "defaultThreadPoolNums",
-                "defaultThreadPoolQueueCapacity",
-                "serverAsyncSemaphoreValue",
-                "serverCallbackExecutorThreads",
-                "serverNettyWorkerGroupEnable",
-                "serverOnewaySemaphoreValue",
-                "serverSelectorThreads",
-                "serverWorkerThreads",
-                "useEpollNativeSelector",
-            ],
-        },
-        Ignored {
-            reason: SOCKETS,
-            keys: &[
-                "serverPooledByteBufAllocatorEnable",
-                "serverSocketBacklog",
-                "serverSocketRcvBufSize",
-                "serverSocketSndBufSize",
-                "writeBufferHighWaterMark",
-                "writeBufferLowWaterMark",
-            ],
-        },
-        Ignored {
-            reason: "a stop always finishes what is in flight first",
-            keys: &["enableShutdownGracefully", "shutdownWaitTimeSeconds"],
-        },
-        Ignored {
-            reason: "the name server opens no connections of its own",
-            keys: &[
-                "channelNotActiveInterval",
-                "clientAsyncSemaphoreValue",
-                "clientCallbackExecutorThreads",
-                "clientChannelMaxIdleTimeSeconds",
-                "clientCloseSocketIfTimeout",
-                "clientOnewaySemaphoreValue",
-                "clientPooledByteBufAllocatorEnable",
-                "clientSocketRcvBufSize",
-                "clientSocketSndBufSize",
-                "clientWorkerThreads",
-                "connectTimeoutMillis",
-                "disableCallbackExecutor",
-                "disableNettyWorkerGroup",
-                "enableReconnectForGoAway",
-                "isScanAvailableNameSrv",
-                "maxReconnectIntervalTimeSeconds",
-                "scanAvailableNameSrv",
-                "socksProxyConfig",
-                "useTLS",
-            ],
-        },
-        Ignored {
-            reason: "there is no installation directory: nothing is read from it",
-            keys: &["rocketmqHome"],
-        },
-        Ignored {
-            reason: "a broker is unregistered before it is answered, without a queue",
-            keys: &["unRegisterBrokerQueueCapacity"],
-        },
-        Ignored {
-            reason: "answers come from one route table, whatever the environment",
-            keys: &["clusterTest"],
-        },
-        Ignored {
-            reason: "the controller is not part of the name server, and enableControllerInNamesrv=true is refused",
-            keys: &[
-                "controllerDLegerGroup",
-                "controllerDLegerPeers",
-                "controllerDLegerSelfId",
-                "controllerRequestThreadPoolQueueCapacity",
-                "controllerStorePath",
-                "controllerThreadPoolNums",
-                "controllerType",
-                "electMasterMaxRetryCount",
-                "enableElectUncleanMaster",
-                "isProcessReadEvent",
-                "jraftConfig",
-                "mappedFileSize",
-                "notifyBrokerRoleChanged",
-                "processReadEvent",
-                "scanInactiveMasterInterval",
-            ],
-        },
-        Ignored {
-            reason: "figures are always served at /metrics of httpListenPort",
-            keys: &[
-                "metricGrpcExporterIntervalInMills",
-                "metricGrpcExporterTimeOutInMills",
-                "metricLoggingExporterIntervalInMills",
-                "metricsExporterType",
-                "metricsGrpcExporterHeader",
-                "metricsGrpcExporterTarget",
-                "metricsInDelta",
-                "metricsLabel",
-                "metricsPromExporterHost",
-                "metricsPromExporterPort",
-            ],
-        },
+        Ignored("work is done by a fixed number of event loops without worker pools and their queues",
+            "clientRequestThreadPoolNums=8 clientRequestThreadPoolQueueCapacity=50000 defaultThreadPoolNums=16
+             defaultThreadPoolQueueCapacity=10000 serverAsyncSemaphoreValue=64 serverCallbackExecutorThreads=0
+             serverNettyWorkerGroupEnable=true serverOnewaySemaphoreValue=256 serverSelectorThreads=3 serverWorkerThreads=8
+             useEpollNativeSelector=false"),
+        Ignored("the operating system's own buffer sizes and limits apply",
+            "serverPooledByteBufAllocatorEnable=true serverSocketBacklog=1024 serverSocketRcvBufSize=0 serverSocketSndBufSize=0
+             writeBufferHighWaterMark=0 writeBufferLowWaterMark=0"),
+        Ignored("a stop always finishes what is in flight first",
+            "enableShutdownGracefully=false shutdownWaitTimeSeconds=30"),
+        Ignored("the name server opens no connections of its own",
+            "channelNotActiveInterval=60000 clientAsyncSemaphoreValue=65535 clientCallbackExecutorThreads=2
+             clientChannelMaxIdleTimeSeconds=120 clientCloseSocketIfTimeout=true clientOnewaySemaphoreValue=65535
+             clientPooledByteBufAllocatorEnable=false clientSocketRcvBufSize=0 clientSocketSndBufSize=0 clientWorkerThreads=4
+             connectTimeoutMillis=3000 disableCallbackExecutor=false disableNettyWorkerGroup=false enableReconnectForGoAway=true
+             isScanAvailableNameSrv=true maxReconnectIntervalTimeSeconds=60 scanAvailableNameSrv socksProxyConfig useTLS=false"),
+        Ignored("there is no installation directory: nothing is read from it",
+            "rocketmqHome"),
+        Ignored("a broker is unregistered before it is answered, without a queue",
+            "unRegisterBrokerQueueCapacity=3000"),
+        Ignored("answers come from one route table, whatever the environment",
+            "clusterTest=false"),
+        Ignored("the controller is not part of the name server, and enableControllerInNamesrv=true is refused",
+            "controllerDLegerGroup controllerDLegerPeers controllerDLegerSelfId controllerRequestThreadPoolQueueCapacity=50000
+             controllerStorePath controllerThreadPoolNums=16 controllerType=DLedger electMasterMaxRetryCount=3
+             enableElectUncleanMaster=false isProcessReadEvent=false jraftConfig
+             mappedFileSize=1073741824 notifyBrokerRoleChanged=true processReadEvent scanInactiveMasterInterval=5000"),
+        Ignored("figures are always served at /metrics of httpListenPort",
+            "metricGrpcExporterIntervalInMills=60000 metricGrpcExporterTimeOutInMills=3000 metricLoggingExporterIntervalInMills=10000
+             metricsExporterType=DISABLE metricsGrpcExporterHeader metricsGrpcExporterTarget metricsInDelta=false metricsLabel
+             metricsPromExporterHost metricsPromExporterPort=5557"),
     ];
 
+    #[rustfmt::skip]
     const REFUSED: &'static [Refused] = &[
-        Refused {
-            key: "enableControllerInNamesrv",
-            when: Unsafe::True,
-            reason: "brokers would wait for a controller that is not there; run the controller of Apache RocketMQ beside it",
-        },
-        Refused {
-            key: "authenticationEnabled",
-            when: Unsafe::True,
-            reason: "requests are not authenticated yet; protect the port by other means and remove the key",
-        },
-        Refused {
-            key: "authorizationEnabled",
-            when: Unsafe::True,
-            reason: "requests are not authorized yet; protect the port by other means and remove the key",
-        },
-        Refused {
-            key: "tls.server.mode",
-            when: Unsafe::Is("enforcing"),
-            reason: "TLS is not served yet: clients would be served in the clear; put a TLS proxy in front and remove the key",
-        },
+        Refused("enableControllerInNamesrv", Unsafe::True, "brokers would wait for a controller that is not there; run the controller of Apache RocketMQ beside it"),
+        Refused("authenticationEnabled", Unsafe::True, "requests are not authenticated yet; protect the port by other means and remove the key"),
+        Refused("authorizationEnabled", Unsafe::True, "requests are not authorized yet; protect the port by other means and remove the key"),
+        Refused("tls.server.mode", Unsafe::Is("enforcing"), "TLS is not served yet: clients would be served in the clear; put a TLS proxy in front and remove the key"),
     ];
 
     fn complete(&mut self, _warnings: &mut Vec<String>) -> Result<(), ConfigError> {

@@ -16,12 +16,9 @@ const WAITING_JOBS: usize = 1024;
 #[error("too many changes wait for the disk")]
 pub struct Busy;
 
-/// The thread; takes jobs until it is finished.
+/// The thread, with what hands it its jobs; takes jobs until it is finished.
 #[derive(Debug)]
-pub struct DiskThread {
-    jobs: Mutex<Option<SyncSender<Job>>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-}
+pub struct DiskThread(Mutex<Option<(SyncSender<Job>, JoinHandle<()>)>>);
 
 impl DiskThread {
     /// Starts the thread.
@@ -32,10 +29,7 @@ impl DiskThread {
         let (jobs, waiting) = sync_channel::<Job>(WAITING_JOBS);
         let run = move || waiting.into_iter().for_each(|job| job());
         let thread = thread::Builder::new().name("disk".into()).spawn(run)?;
-        Ok(Self {
-            jobs: Mutex::new(Some(jobs)),
-            thread: Mutex::new(Some(thread)),
-        })
+        Ok(Self(Mutex::new(Some((jobs, thread)))))
     }
 
     /// Hands a job over.
@@ -43,17 +37,18 @@ impl DiskThread {
     /// # Errors
     /// [`Busy`]; the job will not run.
     pub fn submit(&self, job: impl FnOnce() + Send + 'static) -> Result<(), Busy> {
-        let jobs = self.jobs.lock();
-        let jobs = jobs.as_ref().ok_or(Busy)?;
+        let running = self.0.lock();
+        let (jobs, _) = running.as_ref().ok_or(Busy)?;
         jobs.try_send(Box::new(job)).map_err(|_full_or_gone| Busy)
     }
 
     /// Ends the thread after the jobs it has. Blocks until then.
     pub fn finish(&self) {
-        self.jobs.lock().take();
-        if let Some(thread) = self.thread.lock().take()
-            && thread.join().is_err()
-        {
+        let Some((jobs, thread)) = self.0.lock().take() else {
+            return;
+        };
+        drop(jobs);
+        if thread.join().is_err() {
             tracing::error!("the disk thread has panicked");
         }
     }

@@ -7,22 +7,14 @@ use common::wire::request::namesrv::{Request, parse};
 use common::wire::{Command, Reply, response_code};
 
 use crate::disk_thread::DiskThread;
-use crate::handler::{Answer, BrokerHandler, KvHandler, Peer, SettingsHandler, TopicHandler};
+use crate::handler::{Answer, Handler};
 use crate::metrics::RequestCounts;
-use crate::routes::Routes;
+use crate::route::RouteTable;
 
 /// Everything a connection can reach.
 pub struct Dispatch {
-    /// Brokers.
-    pub broker: BrokerHandler,
-    /// Topics.
-    pub topic: TopicHandler,
-    /// Key-value configuration.
-    pub kv: KvHandler,
-    /// Settings.
-    pub settings: SettingsHandler,
-    /// Told when a connection is gone.
-    pub routes: Arc<Routes>,
+    /// Serves the requests.
+    pub handler: Handler,
     /// Does what blocks.
     pub disk: Arc<DiskThread>,
     /// Counts.
@@ -35,35 +27,37 @@ impl Dispatch {
             Ok(request) => request,
             Err(error) => return Reply::from(error).into(),
         };
-        let peer = Peer {
-            version: command.version,
-        };
+        let handler = &self.handler;
         match request {
-            Request::PutKvConfig(header) => return self.kv.put(header),
-            Request::DeleteKvConfig(header) => return self.kv.delete(header),
-            Request::GetKvConfig(header) => self.kv.get(&header),
-            Request::GetKvListByNamespace(header) => self.kv.list(&header),
+            Request::PutKvConfig(header) => return handler.put_kv(header),
+            Request::DeleteKvConfig(header) => return handler.delete_kv(header),
+            Request::GetKvConfig(header) => handler.get_kv(&header),
+            Request::GetKvListByNamespace(header) => handler.list_kv(&header),
             Request::RegisterBroker(header) => {
-                self.broker.register(connection, peer, *header, body)
+                handler.register_broker(connection, command.version, *header, body)
             }
-            Request::UnregisterBroker(header) => self.broker.unregister(header),
-            Request::BrokerHeartbeat(header) => self.broker.heartbeat(header),
-            Request::QueryDataVersion(header) => self.broker.query_data_version(header, body),
-            Request::GetRouteInfo(header) => self.topic.route(peer, &header),
-            Request::GetBrokerClusterInfo => self.broker.cluster_info(),
-            Request::GetBrokerMemberGroup(header) => self.broker.member_group(&header),
-            Request::WipeWritePermOfBroker(header) => self.broker.wipe_write_perm(&header),
-            Request::AddWritePermOfBroker(header) => self.broker.add_write_perm(&header),
-            Request::GetAllTopicList => self.topic.all(),
-            Request::GetTopicsByCluster(header) => self.topic.of_cluster(&header),
-            Request::GetSystemTopicList => self.topic.system(),
-            Request::GetUnitTopicList => self.topic.unit(),
-            Request::GetHasUnitSubTopicList => self.topic.unit_sub(),
-            Request::GetHasUnitSubUnunitTopicList => self.topic.unit_sub_ununit(),
-            Request::DeleteTopic(header) => self.topic.delete(&header),
-            Request::RegisterTopic(header) => self.topic.register(&header, body),
-            Request::UpdateConfig => return self.settings.update(body),
-            Request::GetConfig => self.settings.get(),
+            Request::UnregisterBroker(header) => handler.unregister_broker(header),
+            Request::BrokerHeartbeat(header) => handler.heartbeat(header),
+            Request::QueryDataVersion(header) => handler.query_data_version(header, body),
+            Request::GetRouteInfo(header) => handler.route(command.version, &header),
+            Request::GetBrokerClusterInfo => handler.cluster_info(),
+            Request::GetBrokerMemberGroup(header) => handler.member_group(&header),
+            Request::WipeWritePermOfBroker(header) => handler.wipe_write_perm(&header),
+            Request::AddWritePermOfBroker(header) => handler.add_write_perm(&header),
+            Request::GetAllTopicList => handler.all_topics(),
+            Request::GetTopicsByCluster(header) => {
+                handler.some_topics(|table| table.topics_of_cluster(&header.cluster))
+            }
+            Request::GetSystemTopicList => handler.system_topics(),
+            Request::GetUnitTopicList => handler.some_topics(RouteTable::unit_topics),
+            Request::GetHasUnitSubTopicList => handler.some_topics(RouteTable::unit_sub_topics),
+            Request::GetHasUnitSubUnunitTopicList => {
+                handler.some_topics(RouteTable::unit_sub_ununit_topics)
+            }
+            Request::DeleteTopic(header) => handler.delete_topic(&header),
+            Request::RegisterTopic(header) => handler.register_topic(&header, body),
+            Request::UpdateConfig => return handler.update_config(body),
+            Request::GetConfig => handler.get_config(),
         }
         .into()
     }
@@ -99,6 +93,6 @@ impl Service for Dispatch {
     }
 
     fn closed(&self, (): (), connection: &Arc<Connection>) {
-        self.routes.connection_closed(connection);
+        self.handler.routes.connection_closed(connection);
     }
 }

@@ -1,11 +1,12 @@
 //! The key-value configuration: texts by namespace and key, kept in a JSON file.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use common::files::replace;
 use common::wire::body::KvTable;
 use common::wire::fastjson::{self, JsonError};
 use parking_lot::{Mutex, RwLock};
@@ -16,10 +17,9 @@ pub const ORDER_TOPIC_CONFIG: &str = "ORDER_TOPIC_CONFIG";
 
 type Namespaces = BTreeMap<String, BTreeMap<String, String>>;
 
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 struct Document {
-    #[serde(default)]
     config_table: Namespaces,
 }
 
@@ -61,17 +61,14 @@ impl KvConfig {
     /// # Errors
     /// See [`KvError`].
     pub fn open(path: &Path) -> Result<Self, KvError> {
-        let table = match fs::read(path) {
-            Ok(bytes) => match fastjson::from_slice::<Document>(&bytes) {
-                Ok(document) => document.config_table,
-                Err(source) => {
-                    return Err(KvError::Damaged {
-                        path: path.into(),
-                        source,
-                    });
-                }
-            },
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Namespaces::new(),
+        let document = match fs::read(path) {
+            Ok(bytes) => {
+                fastjson::from_slice::<Document>(&bytes).map_err(|source| KvError::Damaged {
+                    path: path.into(),
+                    source,
+                })?
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Document::default(),
             Err(source) => {
                 return Err(KvError::Io {
                     path: path.into(),
@@ -81,7 +78,7 @@ impl KvConfig {
         };
         Ok(Self {
             path: path.into(),
-            table: RwLock::new(Arc::new(table)),
+            table: RwLock::new(Arc::new(document.config_table)),
             change: Mutex::new(()),
         })
     }
@@ -133,24 +130,6 @@ impl KvConfig {
         }
         Ok(())
     }
-}
-
-/// Replaces the file as a whole, so that a crash leaves the old or the new one.
-fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
-    let mut name = path.as_os_str().to_owned();
-    name.push(".tmp");
-    let temporary = PathBuf::from(name);
-    let mut file = File::create(&temporary)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    // The new name is safe once its folder is.
-    File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]

@@ -1,19 +1,11 @@
 //! Figures for Prometheus.
 
-use std::sync::Arc;
-
-use common::wire::Command;
-use common::wire::request::WireError;
-use common::wire::request::namesrv::parse;
+use common::server::Families;
+use common::wire::request::namesrv::CODES;
 use hashbrown::HashMap;
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::MetricFamily;
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 
 use crate::routes::Routes;
-
-/// Codes looked at when the counters are made: all that are served lie below.
-const CODES_BELOW: i32 = 1024;
 
 /// Requests by code; those nobody serves share one counter.
 pub struct RequestCounts {
@@ -33,16 +25,10 @@ impl RequestCounts {
         );
         let counters = IntCounterVec::new(opts, &["code"])?;
         registry.register(Box::new(counters.clone()))?;
-        let is_served = |code: &i32| {
-            !matches!(
-                parse(&Command::request(*code)),
-                Err(WireError::UnsupportedCode { .. })
-            )
-        };
-        let served = (0..CODES_BELOW).filter(is_served);
+        let served = CODES.iter();
         Ok(Self {
             served: served
-                .map(|code| (code, counters.with_label_values(&[&code.to_string()])))
+                .map(|code| (*code, counters.with_label_values(&[&code.to_string()])))
                 .collect(),
             others: counters.with_label_values(&["other"]),
         })
@@ -54,64 +40,36 @@ impl RequestCounts {
     }
 }
 
-/// Sizes of the route table, taken when somebody asks.
-pub struct RouteFigures {
-    routes: Arc<Routes>,
-    connections: Box<dyn Fn() -> usize + Send + Sync>,
-    gauges: [IntGauge; 5],
-}
-
-impl RouteFigures {
-    /// Figures of `routes` and of the number of open `connections`.
-    ///
-    /// # Errors
-    /// A name is no metric name; ours are.
-    pub fn new(
-        routes: Arc<Routes>,
-        connections: impl Fn() -> usize + Send + Sync + 'static,
-    ) -> prometheus::Result<Self> {
-        let gauges = [
-            IntGauge::new("rocketmq_namesrv_topics", "Topics with a route.")?,
-            IntGauge::new(
-                "rocketmq_namesrv_clusters",
-                "Clusters with a living broker.",
-            )?,
-            IntGauge::new(
-                "rocketmq_namesrv_broker_groups",
-                "Broker names with a living broker.",
-            )?,
-            IntGauge::new(
-                "rocketmq_namesrv_live_brokers",
-                "Living brokers, masters and slaves.",
-            )?,
-            IntGauge::new("rocketmq_namesrv_connections", "Open remoting connections.")?,
-        ];
-        Ok(Self {
-            routes,
-            connections: Box::new(connections),
-            gauges,
-        })
-    }
-}
-
-impl Collector for RouteFigures {
-    fn desc(&self) -> Vec<&Desc> {
-        self.gauges.iter().flat_map(Collector::desc).collect()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let table = self.routes.read();
-        let values = [
-            table.topic_count(),
-            table.cluster_count(),
-            table.broker_count(),
-            table.live_brokers().count(),
-            (self.connections)(),
-        ];
-        drop(table);
-        for (gauge, value) in self.gauges.iter().zip(values) {
-            gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
-        }
-        self.gauges.iter().flat_map(Collector::collect).collect()
+/// Sizes of the route table, and the number of open `connections`.
+pub fn figures(families: &mut Families, routes: &Routes, connections: usize) {
+    let table = routes.read();
+    for (name, help, value) in [
+        (
+            "rocketmq_namesrv_topics",
+            "Topics with a route.",
+            table.topics.len(),
+        ),
+        (
+            "rocketmq_namesrv_clusters",
+            "Clusters with a living broker.",
+            table.clusters.len(),
+        ),
+        (
+            "rocketmq_namesrv_broker_groups",
+            "Broker names with a living broker.",
+            table.brokers.len(),
+        ),
+        (
+            "rocketmq_namesrv_live_brokers",
+            "Living brokers, masters and slaves.",
+            table.live.len(),
+        ),
+        (
+            "rocketmq_namesrv_connections",
+            "Open remoting connections.",
+            connections,
+        ),
+    ] {
+        families.gauge(name, help, value);
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use common::clock::{Clock, SystemClock};
 use common::config::{Live, Loaded};
-use common::server::{Failure, HttpServer, Readiness, router};
-use common::transport::{ClientConfig, IoThreads, RemotingClient, Server, ServerConfig};
+use common::server::{Failure, Families, HttpServer, Readiness, register, router};
+use common::transport::{ClientConfig, IoThreads, Listener, RemotingClient, Server};
 use prometheus::Registry;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
@@ -15,10 +15,10 @@ use tokio::task::JoinHandle;
 use crate::config::NameserverConfig;
 use crate::disk_thread::DiskThread;
 use crate::dispatch::Dispatch;
-use crate::handler::{BrokerHandler, KvHandler, SettingsHandler, TopicHandler};
+use crate::handler::Handler;
 use crate::http;
 use crate::kv::KvConfig;
-use crate::metrics::{RequestCounts, RouteFigures};
+use crate::metrics::{RequestCounts, figures};
 use crate::routes::{NoRequests, Routes};
 
 /// Threads connections are spread over, at most. Routes are small work.
@@ -55,36 +55,35 @@ impl Nameserver {
         ));
         let disk = Arc::new(DiskThread::start()?);
         let registry = Registry::new();
-        let topic = TopicHandler::new(Arc::clone(&routes), Arc::clone(&kv), Arc::clone(&settings));
+        let handler = Handler {
+            routes: Arc::clone(&routes),
+            kv,
+            settings: Arc::clone(&settings),
+        };
 
         let dispatch = Dispatch {
-            broker: BrokerHandler::new(Arc::clone(&routes), Arc::clone(&kv), Arc::clone(&settings)),
-            topic: topic.clone(),
-            kv: KvHandler::new(kv),
-            settings: SettingsHandler::new(Arc::clone(&settings)),
-            routes: Arc::clone(&routes),
+            handler: handler.clone(),
             disk: Arc::clone(&disk),
             counts: RequestCounts::new(&registry).map_err(Failure::runtime)?,
         };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = IoThreads::start("namesrv-io", cores.min(IO_THREADS))?;
-        let remoting = ServerConfig {
-            address: SocketAddr::new(config.bind_address, config.listen_port),
-            idle_timeout: Duration::from_secs(config.server_channel_max_idle_time_seconds.into()),
-        };
-        let address = remoting.address;
-        let server = Server::bind(remoting, &threads, Arc::new(dispatch)).await;
-        let server = Arc::new(server.map_err(|error| {
-            Failure::runtime(format!("cannot listen on {address} for remoting: {error}"))
-        })?);
+        let address = SocketAddr::new(config.bind_address, config.listen_port);
+        let idle = Duration::from_secs(config.server_channel_max_idle_time_seconds.into());
+        let listener = Listener::bind(address)?;
+        let server = Arc::new(listener.serve(&threads, Arc::new(dispatch), idle));
 
         let open = Arc::clone(&server);
-        let figures = RouteFigures::new(Arc::clone(&routes), move || open.connection_count());
-        let figures = Box::new(figures.map_err(Failure::runtime)?);
-        registry.register(figures).map_err(Failure::runtime)?;
-        let pages = http::api(Arc::clone(&routes), topic.clone());
+        let table = Arc::clone(&routes);
+        let take =
+            move |families: &mut Families| figures(families, &table, open.connection_count());
+        register(&registry, take).map_err(Failure::runtime)?;
+        let pages = http::api(handler.clone());
         let address = SocketAddr::new(config.bind_address, config.http_listen_port);
-        let http = HttpServer::bind(address, router(registry, move || readiness(&topic), pages));
+        let http = HttpServer::bind(
+            address,
+            router(registry, move || readiness(&handler), pages),
+        );
         let http = http.await?;
         let scan = tokio::spawn(scan_silent_brokers(routes, settings));
         Ok(Self {
@@ -121,8 +120,8 @@ impl Nameserver {
     }
 }
 
-fn readiness(topic: &TopicHandler) -> Readiness {
-    if topic.is_ready() {
+fn readiness(handler: &Handler) -> Readiness {
+    if handler.is_ready() {
         return Readiness::Ready;
     }
     Readiness::NotReady("waiting for brokers to register (needWaitForService)".into())

@@ -7,7 +7,6 @@ use bytes::Bytes;
 use common::clock::{Clock, Millis};
 use common::config::Live;
 use common::transport::{Connection, PeerRequests, RemotingClient};
-use common::wire::header::NotifyMinBrokerIdChangeRequestHeader;
 use common::wire::{Command, Reply, request_code};
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
@@ -16,7 +15,7 @@ use tokio::runtime::Handle;
 use crate::config::NameserverConfig;
 use crate::route::{
     BrokerAddress, ConnectionId, Lost, MinBrokerIdChange, Registered, Registration, RouteTable,
-    Settings, SingleTopicFirst, Unregistration,
+    SingleTopicFirst, Unregistration,
 };
 
 /// The table with what it needs around it. Its lock is held for moments only.
@@ -54,15 +53,6 @@ impl Routes {
         self.table.read()
     }
 
-    /// The settings the table's rules depend on.
-    pub fn rules(&self) -> Settings {
-        let settings = self.settings.get();
-        Settings {
-            delete_topic_with_broker_registration: settings.delete_topic_with_broker_registration,
-            support_acting_master: settings.support_acting_master,
-        }
-    }
-
     /// Time since the server's start: nobody is dropped because a clock was set.
     pub fn now(&self) -> Millis {
         Millis::default().plus(self.clock.monotonic())
@@ -83,12 +73,15 @@ impl Routes {
         connection: &Arc<Connection>,
     ) -> Result<Registered, SingleTopicFirst> {
         let id = ConnectionId(connection.id());
-        let (now, rules) = (self.now(), self.rules());
-        let mut registered = self.table.write().register(registration, id, now, rules)?;
-        self.brokers
-            .lock()
-            .entry(id)
-            .or_insert_with(|| Arc::clone(connection));
+        let (now, settings) = (self.now(), self.settings.get());
+        let registered = self
+            .table
+            .write()
+            .register(registration, id, now, &settings);
+        let mut registered = registered?;
+        let mut brokers = self.brokers.lock();
+        brokers.entry(id).or_insert_with(|| Arc::clone(connection));
+        drop(brokers);
         self.tell(registered.min_broker_id_change.take());
         Ok(registered)
     }
@@ -138,15 +131,9 @@ impl Routes {
         if !self.settings.get().notify_min_broker_id_changed {
             return;
         }
-        let header = NotifyMinBrokerIdChangeRequestHeader {
-            min_broker_id: Some(change.min_broker_id),
-            broker_name: None,
-            min_broker_addr: Some(change.min_broker_addr),
-            offline_broker_addr: change.offline_broker_addr,
-            ha_broker_addr: change.ha_broker_addr,
-        };
         for address in change.notify {
-            let command = Command::request(request_code::NOTIFY_MIN_BROKER_ID_CHANGE).with(&header);
+            let command =
+                Command::request(request_code::NOTIFY_MIN_BROKER_ID_CHANGE).with(&change.what);
             let client = self.client.clone();
             self.runtime.spawn(async move {
                 if let Err(error) = client.send_oneway(&address, command, Bytes::new()).await {

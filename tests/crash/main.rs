@@ -1,5 +1,6 @@
 //! `crash`: kills and power cuts under load in great number; see `scripts/crash.sh`.
 
+mod kinds;
 mod options;
 mod report;
 
@@ -9,9 +10,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tests::Deadline;
-use tests::crash::{Cycle, Extent, Load, Moments, Trial};
+use tests::crash::{
+    Cycle, Extent, Kind, Load, Moments, Order, Repeats, Spread, Timers, Transactions, Trial,
+};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::kinds::KindStage;
 use crate::options::{Options, USAGE};
 use crate::report::{Stage, Summary};
 
@@ -87,11 +91,20 @@ fn run(options: &Options) -> Result<bool> {
     watch_signals()?;
     println!("seed {}", options.seed);
     let mut summary = Summary::default();
-    for flush in &options.flush {
+    let wants = |load: &str| options.loads.iter().any(|wanted| wanted == load);
+    let flushes = options.flush.iter().filter(|_| wants("store"));
+    for flush in flushes {
         let kills = Stage::new(flush, "kill -9");
         summary.add(series(options, kills, options.cycles, Trial::kill)?);
         let cuts = Stage::new(flush, "power cut");
         summary.add(series(options, cuts, options.images, Trial::cut_power)?);
+    }
+    for (count, cuts) in [(options.kind_cycles, false), (options.kind_images, true)] {
+        for (name, series) in KINDS {
+            if wants(name) && count > 0 {
+                summary.add_kind(series(options, count, cuts)?);
+            }
+        }
     }
     println!("\n{summary}");
     if let Some(path) = &options.record {
@@ -99,6 +112,16 @@ fn run(options: &Options) -> Result<bool> {
     }
     Ok(summary.is_clean())
 }
+
+type KindSeries = fn(&Options, u32, bool) -> Result<KindStage>;
+
+const KINDS: [(&str, KindSeries); 5] = [
+    (Timers::NAME, kinds::series::<Timers>),
+    (Transactions::NAME, kinds::series::<Transactions>),
+    (Order::NAME, kinds::series::<Order>),
+    (Repeats::NAME, kinds::series::<Repeats>),
+    (Spread::NAME, kinds::series::<Spread>),
+];
 
 type Blow = fn(&mut Trial, Load, &[Duration]) -> Result<Cycle>;
 

@@ -6,11 +6,14 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tests::crash::{Cycle, Extent, Faults, Trial, Unpromised};
 
+use crate::kinds::KindStage;
 use crate::options::Options;
 
 /// Between these the document has the figures of the last run.
 const BEGIN: &str = "<!-- figures of scripts/crash.sh: begin -->";
 const END: &str = "<!-- figures of scripts/crash.sh: end -->";
+const KINDS_BEGIN: &str = "<!-- figures of messages that wait: begin -->";
+const KINDS_END: &str = "<!-- figures of messages that wait: end -->";
 
 /// Blows of one kind under one flush mode.
 #[derive(Debug)]
@@ -143,27 +146,41 @@ impl Stage {
 #[derive(Debug, Default)]
 pub(crate) struct Summary {
     stages: Vec<Stage>,
+    kinds: Vec<KindStage>,
 }
 
 impl Summary {
+    const HEADER: &'static str = "\
+| Flush | Blow | Blows | Starts killed | Acknowledged | Consumed meanwhile | Expired | Lost | Altered | Offsets reused | Other faults | Taken without a promise | Longest start |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|
+";
+
+    pub(crate) fn add_kind(&mut self, stage: KindStage) {
+        self.kinds.push(stage);
+    }
+
     pub(crate) fn add(&mut self, stage: Stage) {
         self.stages.push(stage);
     }
 
     pub(crate) fn is_clean(&self) -> bool {
         self.stages.iter().all(|stage| stage.faults.count() == 0)
+            && self.kinds.iter().all(KindStage::is_clean)
     }
 
-    fn table(&self) -> String {
-        let mut table = String::from(
-            "| Flush | Blow | Blows | Starts killed | Acknowledged | Consumed meanwhile | Expired | Lost | Altered | Offsets reused | Other faults | Taken without a promise | Longest start |\n\
-             |---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
-        );
-        for stage in &self.stages {
-            table.push_str(&stage.row());
-            table.push('\n');
-        }
-        table
+    /// One for each group of loads that was run, with where a document has it.
+    fn tables(&self) -> Vec<([&'static str; 2], String)> {
+        let mut tables = Vec::new();
+        let mut add = |marks, header: &str, rows: Vec<String>| {
+            if !rows.is_empty() {
+                tables.push((marks, format!("{header}{}\n", rows.join("\n"))));
+            }
+        };
+        let rows = self.stages.iter().map(Stage::row).collect();
+        add([BEGIN, END], Self::HEADER, rows);
+        let rows = self.kinds.iter().map(ToString::to_string).collect();
+        add([KINDS_BEGIN, KINDS_END], KindStage::HEADER, rows);
+        tables
     }
 
     /// Replaces the figures in a document.
@@ -171,38 +188,44 @@ impl Summary {
     /// # Errors
     /// When it has no place for them or cannot be written.
     pub(crate) fn record(&self, path: &Path, options: &Options) -> Result<()> {
-        let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
-        let (before, rest) = text.split_once(BEGIN).context("no begin of the figures")?;
-        let (_, after) = rest.split_once(END).context("no end of the figures")?;
-        let figures = format!(
-            "`scripts/crash.sh {} --seed {}`\n\n{}",
-            options.given.join(" "),
-            options.seed,
-            self.table()
-        );
-        let text = format!("{before}{BEGIN}\n{figures}{END}{after}");
+        let mut text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        for ([begin, end], table) in self.tables() {
+            let (before, rest) = text.split_once(begin).context("no begin of the figures")?;
+            let (_, after) = rest.split_once(end).context("no end of the figures")?;
+            let given = options.given.join(" ");
+            let command = format!("`scripts/crash.sh {given} --seed {}`", options.seed);
+            text = format!("{before}{begin}\n{command}\n\n{table}{end}{after}");
+        }
         fs::write(path, text).with_context(|| path.display().to_string())
     }
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.table())?;
+        for (_, table) in self.tables() {
+            writeln!(f, "{table}")?;
+        }
         let acknowledged: u64 = self.stages.iter().map(|stage| stage.acknowledged).sum();
         let read: u64 = self.stages.iter().map(|stage| stage.read).sum();
         let took: Duration = self.stages.iter().map(|stage| stage.took).sum();
-        writeln!(
-            f,
-            "{acknowledged} messages acknowledged, {read} reads compared, {} s",
-            took.as_secs()
-        )?;
+        let took = took + self.kinds.iter().map(KindStage::took).sum::<Duration>();
+        if !self.stages.is_empty() {
+            writeln!(
+                f,
+                "{acknowledged} messages acknowledged, {read} reads compared"
+            )?;
+        }
+        writeln!(f, "{} s", took.as_secs())?;
         for stage in &self.stages {
             for text in &stage.faults.texts {
                 writeln!(f, "FAULT {} {}: {text}", stage.flush, stage.blow)?;
             }
         }
+        for text in self.kinds.iter().flat_map(KindStage::texts) {
+            writeln!(f, "{text}")?;
+        }
         let verdict = if self.is_clean() {
-            "0 lost, 0 altered, 0 offsets reused"
+            "0 faults"
         } else {
             "FAILED"
         };

@@ -204,6 +204,8 @@ fn a_disk_that_fills_up_keeps_the_newest_messages() -> Result<()> {
             let min = connection.call(31, &fields, &[])?.ok()?.number("offset")?;
             match connection.bodies("newest", 0, min) {
                 Err(error) if error.to_string().contains("OFFSET_TOO_SMALL") => Ok(None),
+                // Between two messages of one answer.
+                Err(error) if error.to_string().contains("deleted from") => Ok(None),
                 bodies => Ok(Some((min, bodies?))),
             }
         })?;

@@ -533,7 +533,7 @@ fn run_with_a_fault(
     moments: &mut Moments,
     fault: impl FnOnce(&FailingDisk) -> Result<()>,
 ) -> Result<()> {
-    let broker = &mut trial.cluster.broker;
+    let broker = &mut trial.site.cluster.broker;
     broker.process.kill()?;
     broker.environment = disk.environment.clone();
     fault(disk)?;

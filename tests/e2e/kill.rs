@@ -86,7 +86,7 @@ fn changed_bytes_of_the_log_are_found_out() -> Result<()> {
     let seed = rand::random();
     let mut moments = Moments::new(seed);
     let mut trial = Trial::new(seed, &[])?;
-    let (books, broker) = (&trial.books, &mut trial.cluster.broker);
+    let (books, broker) = (&trial.books, &mut trial.site.cluster.broker);
     let (address, log) = (broker.address.clone(), broker.store.join("commitlog"));
     load(&mut moments, MESSAGES).until(books, &address, || {
         broker.process.kill()?;
@@ -101,7 +101,7 @@ fn changed_bytes_of_the_log_are_found_out() -> Result<()> {
         Ok(first.write_all_at(&bytes.map(|byte| byte ^ 0x10), at)?)
     })?;
     clean(&trial, seed)?;
-    trial.cluster.broker.start_again()?;
+    trial.site.cluster.broker.start_again()?;
     trial.check(Extent::All)?;
     let faults = trial.books.faults();
     ensure!(

@@ -42,11 +42,11 @@ fn a_broker_that_was_stopped_for_seconds_keeps_what_it_promised() -> Result<()> 
         ("syncFlushTimeout", "1000"),
     ];
     let mut trial = Trial::new(seed, &settings)?;
-    let (books, broker) = (&trial.books, &mut trial.cluster.broker);
+    let (books, broker) = (&trial.books, &mut trial.site.cluster.broker);
     let address = broker.address.clone();
     load(&mut moments, MESSAGES).until(books, &address, || pauses(&mut broker.process, books))?;
     clean(&trial, seed)?;
-    trial.cluster.broker.start_again()?;
+    trial.site.cluster.broker.start_again()?;
     trial.check(Extent::All)?;
     ensure!(trial.books.acknowledged() > 0, "nothing was sent");
     clean(&trial, seed)

@@ -10,6 +10,8 @@ use common::clock::{Clock, SystemClock, local_hour};
 use tests::{Cluster, Connection, Deadline, patiently, records};
 
 use crate::SOON;
+use crate::kinds::{property, send};
+use crate::transactions::{half, printed};
 
 const TOPIC: &str = "aging";
 const MESSAGES: i64 = 500;
@@ -191,4 +193,55 @@ fn without_continuous_deletion_files_wait_for_their_hour_or_a_request() -> Resul
     })?;
     ensure!(files[2].exists());
     Ok(())
+}
+
+/// A broker that has been off for days finds everything expired, and does not delete what is still to be
+/// delivered.
+#[test]
+fn files_go_once_nothing_waits_in_them() -> Result<()> {
+    let mut cluster = Cluster::with(
+        &[
+            &SMALL_FILES[..],
+            &[
+                ("messageDelayLevel", "1s 2s"),
+                ("timerPrecisionMs", "100"),
+                ("timerRollWindowSlot", "20"),
+                ("transactionTimeOut", "100"),
+                ("transactionCheckInterval", "1500"),
+                ("transactionCheckMax", "1000"),
+            ],
+        ]
+        .concat(),
+    )?;
+    let mut connection = Connection::open(&cluster.broker.address)?;
+    connection.create_topic(TOPIC, 2)?;
+    for (properties, text) in [
+        (property("DELAY", "2"), "level"),
+        (property("TIMER_DELAY_MS", "4000"), "timer"),
+        (half("T", ""), "transaction"),
+    ] {
+        send(&mut connection, TOPIC, &properties, text)?.ok()?;
+    }
+    for n in 0..MESSAGES {
+        connection.send(TOPIC, 1, &body(n))?.ok()?;
+    }
+    cluster.broker.process.terminate()?;
+    ensure!(cluster.broker.process.wait_exit(SOON)?.success());
+    let files = log_files(&cluster.broker.store)?;
+    age(&files)?;
+    cluster.broker.start_again()?;
+    let mut connection = Connection::open(&cluster.broker.address)?;
+    let arrived = |connection: &mut Connection, expected: &[&str]| {
+        patiently("they come", SOON, || {
+            let bodies = connection.bodies(TOPIC, 0, 0)?;
+            let known = bodies.iter().map(|body| String::from_utf8_lossy(body));
+            Ok(known.eq(expected.iter().copied()).then_some(()))
+        })
+    };
+    arrived(&mut connection, &["level", "timer"])?;
+    patiently("the half message is moved on", SOON, || {
+        Ok((!files[0].exists()).then_some(()))
+    })?;
+    printed(&["commit", "-b", &cluster.broker.address, "T"])?;
+    arrived(&mut connection, &["level", "timer", "transaction"])
 }

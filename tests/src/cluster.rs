@@ -77,6 +77,14 @@ impl Cluster {
     /// When it is refused or does not reach the name server.
     pub fn create_topic(&self, topic: &str, queues: u32) -> Result<()> {
         Connection::open(&self.broker.address)?.create_topic(topic, queues)?;
+        self.wait_for_route(topic)
+    }
+
+    /// Waits until the name server knows where a topic is.
+    ///
+    /// # Errors
+    /// When it does not get to know it.
+    pub fn wait_for_route(&self, topic: &str) -> Result<()> {
         let mut namesrv = Connection::open(&self.namesrv.address)?;
         patiently("the topic has a route", READY, || {
             let route = namesrv.call(105, &[("topic", topic)], &[])?;
@@ -256,8 +264,13 @@ fn reference_jars() -> Option<PathBuf> {
     std::env::var_os("ARUGULA_REFERENCE_JARS").map(PathBuf::from)
 }
 
+/// Whether the servers are Apache RocketMQ's.
+pub(crate) fn is_reference() -> bool {
+    reference_jars().is_some()
+}
+
 fn ours(settings: &mut Settings, http: u16) {
-    if reference_jars().is_none() {
+    if !is_reference() {
         settings.insert("httpListenPort".to_owned(), http.to_string());
         settings.insert("bindAddress".to_owned(), "127.0.0.1".to_owned());
     }

@@ -1,8 +1,9 @@
-use std::io::{BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use common::clock::{Clock, SystemClock};
 use serde_json::{Map, Value, json};
 
 /// Longer than any answer takes, shorter than a test's patience.
@@ -38,8 +39,11 @@ pub struct Answer {
 }
 
 /// What a frame that arrives is.
-enum Kind {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The server asks.
     Request,
+    /// The server answers.
     Answer,
 }
 
@@ -123,7 +127,7 @@ impl Connection {
     /// When the connection ends or nothing comes in time.
     pub fn next_request(&mut self) -> Result<Answer> {
         loop {
-            if let (Kind::Request, request) = self.read_frame()? {
+            if let (Kind::Request, request) = self.read_any()? {
                 return Ok(request);
             }
         }
@@ -135,7 +139,7 @@ impl Connection {
     /// When the connection ends or nothing comes in time.
     pub fn read(&mut self) -> Result<Answer> {
         loop {
-            if let (Kind::Answer, answer) = self.read_frame()? {
+            if let (Kind::Answer, answer) = self.read_any()? {
                 return Ok(answer);
             }
         }
@@ -146,7 +150,29 @@ impl Connection {
         !self.reader.buffer().is_empty()
     }
 
-    fn read_frame(&mut self) -> Result<(Kind, Answer)> {
+    /// Whether anything arrives `within` a time; nothing of it is taken.
+    ///
+    /// # Errors
+    /// When the connection ends.
+    pub fn arrives(&mut self, within: Duration) -> Result<bool> {
+        self.stream.set_read_timeout(Some(within))?;
+        let arrived = match self.reader.fill_buf() {
+            Ok([]) => Err(ErrorKind::UnexpectedEof.into()),
+            Ok(_) => Ok(true),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        };
+        self.stream.set_read_timeout(Some(PATIENCE))?;
+        arrived.context("wait for what the server says")
+    }
+
+    /// Reads the next frame, whatever it is.
+    ///
+    /// # Errors
+    /// When the connection ends or nothing comes in time.
+    pub fn read_any(&mut self) -> Result<(Kind, Answer)> {
         let mut length = [0; 4];
         self.reader
             .read_exact(&mut length)
@@ -205,7 +231,7 @@ impl Connection {
             match self.reader.read(&mut rest) {
                 Ok(0) => return Ok(()),
                 Ok(_) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ok(()),
                 Err(error) => return Err(error).context("the connection was not closed"),
             }
         }
@@ -216,8 +242,16 @@ impl Connection {
     /// # Errors
     /// When that is refused.
     pub fn create_topic(&mut self, topic: &str, queues: u32) -> Result<()> {
+        self.create_topic_with(topic, queues, "")
+    }
+
+    /// Creates a topic with `queues` queues and `attributes`, such as `+queue.type=BatchCQ`.
+    ///
+    /// # Errors
+    /// When that is refused.
+    pub fn create_topic_with(&mut self, topic: &str, queues: u32, attributes: &str) -> Result<()> {
         let queues = queues.to_string();
-        let fields = [
+        let mut fields = vec![
             ("topic", topic),
             ("defaultTopic", "TBW102"),
             ("readQueueNums", &queues),
@@ -227,6 +261,9 @@ impl Connection {
             ("topicSysFlag", "0"),
             ("order", "false"),
         ];
+        if !attributes.is_empty() {
+            fields.push(("attributes", attributes));
+        }
         self.call(17, &fields, &[])?.ok()?;
         Ok(())
     }
@@ -244,7 +281,18 @@ impl Connection {
 
     /// The bytes of a send of several messages, which `body` holds.
     pub fn batch_frame(&mut self, topic: &str, queue: u32, body: &[u8]) -> Vec<u8> {
-        self.sending(320, topic, queue, "", body)
+        self.batch_frame_with(topic, queue, "", body)
+    }
+
+    /// The same with properties of the whole batch.
+    pub fn batch_frame_with(
+        &mut self,
+        topic: &str,
+        queue: u32,
+        properties: &str,
+        body: &[u8],
+    ) -> Vec<u8> {
+        self.sending(320, topic, queue, properties, body)
     }
 
     fn sending(
@@ -257,6 +305,8 @@ impl Connection {
     ) -> Vec<u8> {
         let batch = if code == 320 { "true" } else { "false" };
         let queue = queue.to_string();
+        // A half message that seems to be old is given up when it is asked about.
+        let born = SystemClock::new().now().to_string();
         let fields = [
             ("a", "e2e-producer"),
             ("b", topic),
@@ -264,7 +314,7 @@ impl Connection {
             ("d", "4"),
             ("e", &queue),
             ("f", "0"),
-            ("g", "1700000000000"),
+            ("g", &born),
             ("h", "0"),
             ("i", properties),
             ("j", "0"),
@@ -296,6 +346,18 @@ impl Connection {
                 "messageModel": "CLUSTERING", "consumeFromWhere": "CONSUME_FROM_FIRST_OFFSET",
                 "unitMode": false, "subscriptionDataSet": subscriptions,
             }],
+        });
+        self.call(34, &[], heartbeat.to_string().as_bytes())?.ok()?;
+        Ok(())
+    }
+
+    /// Makes this connection the producer `client` of `group`, which can be asked about transactions.
+    ///
+    /// # Errors
+    /// When that is refused.
+    pub fn join_producers(&mut self, client: &str, group: &str) -> Result<()> {
+        let heartbeat = json!({
+            "clientID": client, "producerDataSet": [{"groupName": group}], "consumerDataSet": [],
         });
         self.call(34, &[], heartbeat.to_string().as_bytes())?.ok()?;
         Ok(())
@@ -360,7 +422,12 @@ impl Connection {
             let answer = self.pull(topic, queue, offset)?;
             match answer.code {
                 0 => {
-                    bodies.extend(records(&answer.body)?.into_iter().map(|record| record.body));
+                    for record in records(&answer.body)? {
+                        let found = record.offset;
+                        ensure!(found == offset, "deleted from {offset} up to {found}");
+                        bodies.push(record.body);
+                        offset += 1;
+                    }
                     offset = answer.number("nextBeginOffset")?;
                 }
                 19 => return Ok(bodies),
@@ -379,6 +446,8 @@ pub struct Record {
     pub offset: i64,
     /// Where it lies in the log.
     pub at: i64,
+    /// When it was stored, in milliseconds since 1970.
+    pub stored: i64,
     /// Its body.
     pub body: Vec<u8>,
     /// Its topic.
@@ -395,6 +464,7 @@ pub fn records(mut bytes: &[u8]) -> Result<Vec<Record>> {
     const QUEUE_AT: usize = 12;
     const OFFSET_AT: usize = 20;
     const PLACE_AT: usize = 28;
+    const STORED_AT: usize = 56;
     /// Everything in front of the body's length has a fixed size.
     const BODY_LENGTH_AT: usize = 84;
     const BODY_AT: usize = BODY_LENGTH_AT + 4;
@@ -415,6 +485,7 @@ pub fn records(mut bytes: &[u8]) -> Result<Vec<Record>> {
             queue: u32::from_be_bytes(at(bytes, QUEUE_AT)?),
             offset: i64::from_be_bytes(at(bytes, OFFSET_AT)?),
             at: i64::from_be_bytes(at(bytes, PLACE_AT)?),
+            stored: i64::from_be_bytes(at(bytes, STORED_AT)?),
             body: body.context("body cut off")?.to_vec(),
             topic: text(topic_at, topic_length.into())?,
             properties: text(properties_at, properties_length.into())?,

@@ -10,15 +10,21 @@ mod books;
 mod check;
 mod consume;
 mod disk;
+mod kinds;
 mod load;
 mod moments;
 mod produce;
+mod site;
 mod trial;
 
 pub use bodies::Bodies;
 pub use books::{Books, Faults, Queue, Unpromised};
 pub use check::Extent;
 pub use disk::PowerCut;
+pub use kinds::{
+    Kind, KindCycle, KindTrial, Order, Repeats, Spread, Stop, Timers, Transactions, Verdict,
+};
 pub use load::Load;
 pub use moments::Moments;
+pub use site::Site;
 pub use trial::{Cycle, Trial};

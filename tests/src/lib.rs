@@ -15,7 +15,7 @@ mod process;
 
 pub use binaries::{binary, toolchain};
 pub use cluster::{Broker, Cluster, NameServer, Settings};
-pub use connection::{Answer, CONSUMER_GROUP, Connection, Record, records};
+pub use connection::{Answer, CONSUMER_GROUP, Connection, Kind, Record, records};
 pub use deadline::{Deadline, patiently};
 pub use ledger::{Ledger, Message, in_order};
 pub use peers::{Language, Peer, WARM_UP, java};

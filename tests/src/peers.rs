@@ -50,6 +50,10 @@ pub fn java() -> Command {
             "-Xmx512m",
             "-XX:+UseSerialGC",
             "-XX:TieredStopAtLevel=1",
+            // Members of a group share out queues, and lock them, without the usual patience of 20 s.
+            "-Drocketmq.client.rebalance.waitInterval=2000",
+            "-Drocketmq.client.rebalance.lockInterval=2000",
+            "-Drocketmq.client.unlockDelayTimeMills=1000",
             "-cp",
         ])
         .arg(format!(

@@ -1,14 +1,14 @@
 //! The consumer groups behind their one lock, with a clock and the notifications that changes cause.
 
-use super::consumers::{Beat, Consumers, GroupConnections, PullView, ToNotify};
+use super::consumers::{Beat, Consumers, ToNotify};
 use bytes::Bytes;
 use common::clock::Clock;
 use common::transport::Connection;
 use common::wire::body::ConsumerData;
-use common::wire::header::NotifyConsumerIdsChangedRequestHeader;
+use common::wire::header::ConsumerGroupRequestHeader;
 use common::wire::{Command, request_code};
 use hashbrown::HashSet;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ impl ConsumerTable {
     }
 
     fn notify_all(&self, changed: Vec<ToNotify<Arc<Connection>>>) {
-        for ToNotify { group, members } in changed {
+        for (group, members) in changed {
             self.notify(&group, &members);
         }
     }
@@ -114,34 +114,14 @@ impl ConsumerTable {
         expired.silent
     }
 
-    /// See [`Consumers::has_connection`].
-    pub(super) fn has_connection(&self, connection: u64) -> bool {
-        self.shared.table.read().has_connection(connection)
-    }
-
-    /// See [`Consumers::pull_view`].
-    pub fn pull_view(&self, group: &str, topic: &str) -> Option<PullView> {
-        self.shared.table.read().pull_view(group, topic)
-    }
-
-    /// See [`Consumers::client_id`].
-    pub fn client_id(&self, group: &str, connection: &Connection) -> Option<String> {
-        self.shared.table.read().client_id(group, connection.id())
-    }
-
-    /// See [`Consumers::client_ids`].
-    pub fn client_ids(&self, group: &str) -> Option<Vec<String>> {
-        self.shared.table.read().client_ids(group)
-    }
-
-    /// See [`Consumers::connections`].
-    pub fn connections(&self, group: &str) -> Option<GroupConnections<Arc<Connection>>> {
-        self.shared.table.read().connections(group)
+    /// The table, to be read at once: whoever changes it waits.
+    pub fn table(&self) -> RwLockReadGuard<'_, Consumers<Arc<Connection>>> {
+        self.shared.table.read()
     }
 }
 
 fn send_notification(group: &str, members: &[Arc<Connection>]) {
-    let header = NotifyConsumerIdsChangedRequestHeader {
+    let header = ConsumerGroupRequestHeader {
         consumer_group: group.to_owned(),
     };
     let command = Command::request(request_code::NOTIFY_CONSUMER_IDS_CHANGED).with(&header);

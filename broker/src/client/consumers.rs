@@ -3,7 +3,7 @@
 //! All members of a group share one set of subscriptions: per topic the one with the newest version, and only the
 //! topics that the last full heartbeat named.
 
-use super::members::{ClientInfo, Member, Members, Memberships};
+use super::members::{self, ClientInfo, Member, Members, Memberships};
 use crate::filter::Filter;
 use common::wire::body::{
     ConsumeFromWhere, ConsumeType, ConsumerData, MessageModel, SubscriptionData,
@@ -71,13 +71,7 @@ pub struct Expired<T> {
 }
 
 /// A group that changed, and the members to tell.
-#[derive(Debug, PartialEq, Eq)]
-pub struct ToNotify<T> {
-    /// Name of the group.
-    pub group: Arc<str>,
-    /// Its members.
-    pub members: Vec<T>,
-}
+pub type ToNotify<T> = (Arc<str>, Vec<T>);
 
 /// What a pull needs to know of its group.
 #[derive(Debug, Clone)]
@@ -142,9 +136,8 @@ impl<T: Clone> Consumers<T> {
         group.message_model = data.message_model;
         group.consume_from_where = data.consume_from_where;
         group.notified = beat.notified;
-        let joined = group
-            .members
-            .beat(beat.connection, beat.handle, beat.client, now);
+        let members = &mut group.members;
+        let joined = members::beat(members, beat.connection, beat.handle, beat.client, now);
         if joined {
             self.memberships.join(beat.connection, name);
         }
@@ -166,7 +159,7 @@ impl<T: Clone> Consumers<T> {
         let Some((name, found)) = self.groups.get_key_value_mut(group) else {
             return Vec::new();
         };
-        if found.members.remove(connection).is_none() {
+        if found.members.remove(&connection).is_none() {
             return Vec::new();
         }
         self.memberships.leave(connection, name);
@@ -182,9 +175,9 @@ impl<T: Clone> Consumers<T> {
         let groups = self.memberships.groups(connection);
         let left = groups.into_iter().map(|group| {
             let members = self.unregister(&group, connection);
-            ToNotify { group, members }
+            (group, members)
         });
-        left.filter(|notify| !notify.members.is_empty()).collect()
+        left.filter(|(_, members)| !members.is_empty()).collect()
     }
 
     /// Removes members that were silent for longer than `expiry`.
@@ -198,7 +191,7 @@ impl<T: Clone> Consumers<T> {
             notify: Vec::new(),
         };
         groups.retain(|name, group| {
-            let silent = group.members.remove_expired(now, expiry);
+            let silent = members::remove_expired(&mut group.members, now, expiry);
             if !silent.is_empty() {
                 for (connection, _) in &silent {
                     memberships.leave(*connection, name);
@@ -206,10 +199,7 @@ impl<T: Clone> Consumers<T> {
                 expired.silent.extend(silent);
                 let members = group.to_notify();
                 if !members.is_empty() {
-                    expired.notify.push(ToNotify {
-                        group: Arc::clone(name),
-                        members,
-                    });
+                    expired.notify.push((Arc::clone(name), members));
                 }
             }
             !group.members.is_empty()
@@ -241,19 +231,31 @@ impl<T: Clone> Consumers<T> {
         })
     }
 
+    /// Groups that subscribe to a topic.
+    pub fn groups_of(&self, topic: &str) -> Vec<String> {
+        let groups = self.groups.iter();
+        let subscribed = groups.filter(|(_, group)| group.subscriptions.contains_key(topic));
+        subscribed.map(|(name, _)| name.to_string()).collect()
+    }
+
+    /// True when a group is online and does not subscribe to the topic.
+    pub fn has_left(&self, group: &str, topic: &str) -> bool {
+        let subscriptions = self.groups.get(group).map(|group| &group.subscriptions);
+        subscriptions.is_some_and(|list| !list.is_empty() && !list.contains_key(topic))
+    }
+
     /// The client behind a connection of a group.
     pub fn client_id(&self, group: &str, connection: u64) -> Option<String> {
-        let member = self.groups.get(group)?.members.get(connection)?;
+        let member = self.groups.get(group)?.members.get(&connection)?;
         Some(member.client.client_id.clone())
     }
 
     /// One entry per member; `None` when the group has no live member.
     pub fn client_ids(&self, group: &str) -> Option<Vec<String>> {
         let group = self.groups.get(group)?;
+        let members = group.members.values();
         Some(
-            group
-                .members
-                .iter()
+            members
                 .map(|member| member.client.client_id.clone())
                 .collect(),
         )
@@ -266,7 +268,7 @@ impl<T: Clone> Consumers<T> {
             consume_type: group.consume_type,
             message_model: group.message_model,
             consume_from_where: group.consume_from_where,
-            members: group.members.iter().cloned().collect(),
+            members: group.members.values().cloned().collect(),
             subscriptions: group.subscriptions.values().cloned().collect(),
         })
     }
@@ -313,7 +315,8 @@ impl<T: Clone> Group<T> {
     /// Who is told of a change: everybody, unless the group shares no queues or asked for silence.
     fn to_notify(&self) -> Vec<T> {
         if self.notified && self.message_model != MessageModel::Broadcasting {
-            self.members.handles()
+            let members = self.members.values();
+            members.map(|member| member.handle.clone()).collect()
         } else {
             Vec::new()
         }

@@ -29,74 +29,41 @@ pub struct Member<T> {
 }
 
 /// Members by connection id.
-#[derive(Debug, Clone)]
-pub(super) struct Members<T>(BTreeMap<u64, Member<T>>);
+pub(super) type Members<T> = BTreeMap<u64, Member<T>>;
 
-impl<T> Default for Members<T> {
-    fn default() -> Self {
-        Self(BTreeMap::new())
+/// Takes a heartbeat; true when the connection is new in the group.
+pub(super) fn beat<T: Clone>(
+    members: &mut Members<T>,
+    connection: u64,
+    handle: &T,
+    client: &ClientInfo,
+    now: Duration,
+) -> bool {
+    if let Some(member) = members.get_mut(&connection) {
+        member.seen = now;
+        if member.client != *client {
+            member.client = client.clone();
+        }
+        return false;
     }
+    let member = Member {
+        client: client.clone(),
+        handle: handle.clone(),
+        seen: now,
+    };
+    members.insert(connection, member);
+    true
 }
 
-impl<T: Clone> Members<T> {
-    /// Takes a heartbeat; true when the connection is new in the group.
-    pub(super) fn beat(
-        &mut self,
-        connection: u64,
-        handle: &T,
-        client: &ClientInfo,
-        now: Duration,
-    ) -> bool {
-        if let Some(member) = self.0.get_mut(&connection) {
-            member.seen = now;
-            if member.client != *client {
-                member.client = client.clone();
-            }
-            return false;
-        }
-        self.0.insert(
-            connection,
-            Member {
-                client: client.clone(),
-                handle: handle.clone(),
-                seen: now,
-            },
-        );
-        true
-    }
-
-    pub(super) fn remove(&mut self, connection: u64) -> Option<Member<T>> {
-        self.0.remove(&connection)
-    }
-
-    /// Removes the members that were silent for longer than `expiry`; gives their connections.
-    pub(super) fn remove_expired(&mut self, now: Duration, expiry: Duration) -> Vec<(u64, T)> {
-        let mut expired = Vec::new();
-        self.0.retain(|connection, member| {
-            let live = now.saturating_sub(member.seen) <= expiry;
-            if !live {
-                expired.push((*connection, member.handle.clone()));
-            }
-            live
-        });
-        expired
-    }
-
-    pub(super) fn get(&self, connection: u64) -> Option<&Member<T>> {
-        self.0.get(&connection)
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Member<T>> {
-        self.0.values()
-    }
-
-    pub(super) fn handles(&self) -> Vec<T> {
-        self.iter().map(|member| member.handle.clone()).collect()
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
+/// Removes the members that were silent for longer than `expiry`; gives their connections.
+pub(super) fn remove_expired<T>(
+    members: &mut Members<T>,
+    now: Duration,
+    expiry: Duration,
+) -> Vec<(u64, T)> {
+    let expired = members.extract_if(.., |_, member| now.saturating_sub(member.seen) > expiry);
+    let expired = expired.map(|(connection, member)| (connection, member.handle));
+    expired.collect()
 }
 
 /// Which groups a connection is a member of, so that a connection that goes costs no look at all groups.

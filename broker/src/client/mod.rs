@@ -19,13 +19,6 @@ use common::clock::Clock;
 use common::transport::Connection;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{MissedTickBehavior, interval};
-
-/// Time between two searches for silent clients.
-const SCAN_INTERVAL: Duration = Duration::from_secs(10);
-
-/// Time between two rounds of notifications where they are collected.
-const NOTIFICATION_INTERVAL: Duration = Duration::from_secs(15);
 
 /// All connected clients; clones share the tables.
 #[derive(Clone)]
@@ -66,21 +59,10 @@ impl Clients {
         silent.extend(self.consumers.expire(self.expiry));
         for (id, connection) in silent {
             tracing::info!(peer = %connection.peer(), "a client sent no heartbeat for too long");
-            if !self.producers.has_connection(id) && !self.consumers.has_connection(id) {
+            if !self.producers.table().has_connection(id)
+                && !self.consumers.table().has_connection(id)
+            {
                 connection.close();
-            }
-        }
-    }
-
-    /// Searches for silent members and sends collected notifications, until the task is dropped.
-    pub async fn run(self) {
-        let (mut scan, mut round) = (interval(SCAN_INTERVAL), interval(NOTIFICATION_INTERVAL));
-        scan.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        round.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                _ = scan.tick() => self.expire(),
-                _ = round.tick() => self.consumers.notify_collected(),
             }
         }
     }

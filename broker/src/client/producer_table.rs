@@ -1,10 +1,10 @@
 //! The producer groups behind their one lock, with a clock.
 
-use super::members::{ClientInfo, Member};
+use super::members::ClientInfo;
 use super::producers::Producers;
 use common::clock::Clock;
 use common::transport::Connection;
-use parking_lot::RwLock;
+use parking_lot::{RwLock, RwLockReadGuard};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,13 +48,8 @@ impl ProducerTable {
         self.table.write().expire(now, expiry)
     }
 
-    /// See [`Producers::has_connection`].
-    pub(super) fn has_connection(&self, connection: u64) -> bool {
-        self.table.read().has_connection(connection)
-    }
-
-    /// The members of a group; none when nobody is there.
-    pub fn members(&self, group: &str) -> Vec<Member<Arc<Connection>>> {
-        self.table.read().members(group)
+    /// The table, to be read at once: whoever changes it waits.
+    pub fn table(&self) -> RwLockReadGuard<'_, Producers<Arc<Connection>>> {
+        self.table.read()
     }
 }

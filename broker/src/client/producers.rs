@@ -1,6 +1,6 @@
 //! Members of producer groups. Knows no sockets and no clock.
 
-use super::members::{ClientInfo, Member, Members, Memberships};
+use super::members::{ClientInfo, Member, Members, Memberships, beat, remove_expired};
 use hashbrown::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +10,8 @@ use std::time::Duration;
 pub struct Producers<T> {
     groups: HashMap<Arc<str>, Members<T>>,
     memberships: Memberships,
+    /// The connection that registered last with a client id. Some are gone: see [`Self::find`].
+    by_client: HashMap<Box<str>, u64>,
 }
 
 impl<T> Default for Producers<T> {
@@ -17,6 +19,7 @@ impl<T> Default for Producers<T> {
         Self {
             groups: HashMap::new(),
             memberships: Memberships::default(),
+            by_client: HashMap::new(),
         }
     }
 }
@@ -34,9 +37,26 @@ impl<T: Clone> Producers<T> {
         let known = self.groups.get_key_value(group);
         let name = known.map_or_else(|| group.into(), |(name, _)| Arc::clone(name));
         let members = self.groups.entry(Arc::clone(&name)).or_default();
-        if members.beat(connection, handle, client, now) {
+        let joined = beat(members, connection, handle, client, now);
+        if joined {
             self.memberships.join(connection, name);
         }
+        let known = self.by_client.get(&*client.client_id);
+        if joined || known.is_none_or(|known| !self.memberships.contains(*known)) {
+            let id = client.client_id.as_str().into();
+            self.by_client.insert(id, connection);
+        }
+    }
+
+    /// The connection that joined a group last as this client, or has sent a heartbeat since that one is gone.
+    pub fn find(&self, client_id: &str) -> Option<T> {
+        let connection = *self.by_client.get(client_id)?;
+        let groups = self.memberships.groups(connection);
+        let members = groups.iter().filter_map(|group| self.groups.get(group));
+        let member = members
+            .filter_map(|members| members.get(&connection))
+            .find(|member| member.client.client_id == client_id);
+        member.map(|member| member.handle.clone())
     }
 
     /// Removes a connection from a group.
@@ -45,7 +65,7 @@ impl<T: Clone> Producers<T> {
             return;
         };
         self.memberships.leave(connection, name);
-        members.remove(connection);
+        members.remove(&connection);
         if members.is_empty() {
             self.groups.remove(group);
         }
@@ -62,12 +82,14 @@ impl<T: Clone> Producers<T> {
     pub fn expire(&mut self, now: Duration, expiry: Duration) -> Vec<(u64, T)> {
         let (mut expired, memberships) = (Vec::new(), &mut self.memberships);
         self.groups.retain(|group, members| {
-            for (connection, handle) in members.remove_expired(now, expiry) {
+            for (connection, handle) in remove_expired(members, now, expiry) {
                 memberships.leave(connection, group);
                 expired.push((connection, handle));
             }
             !members.is_empty()
         });
+        self.by_client
+            .retain(|_, connection| memberships.contains(*connection));
         expired
     }
 
@@ -76,12 +98,17 @@ impl<T: Clone> Producers<T> {
         self.memberships.contains(connection)
     }
 
+    /// Names of all groups.
+    pub fn groups(&self) -> Vec<Arc<str>> {
+        self.groups.keys().cloned().collect()
+    }
+
     /// The members of a group; none when nobody is there.
     pub fn members(&self, group: &str) -> Vec<Member<T>> {
         self.groups
             .get(group)
             .into_iter()
-            .flat_map(Members::iter)
+            .flat_map(Members::values)
             .cloned()
             .collect()
     }
@@ -132,6 +159,24 @@ mod tests {
         assert!(
             ids(&table, "g").is_empty() && ids(&table, "h").is_empty() && table.groups.is_empty()
         );
+    }
+
+    #[test]
+    fn a_client_is_found_at_the_connection_it_joined_with_last() {
+        let mut table = Producers::default();
+        table.register("g", 1, &7, &client("a"), Duration::ZERO);
+        table.register("h", 2, &8, &client("b"), Duration::ZERO);
+        assert_eq!((table.find("a"), table.find("c")), (Some(7), None));
+        table.register("h", 3, &9, &client("a"), Duration::ZERO);
+        assert_eq!((table.find("a"), table.find("b")), (Some(9), Some(8)));
+        table.closed(3);
+        assert_eq!(table.find("a"), None);
+        table.register("g", 1, &7, &client("a"), Duration::ZERO);
+        assert_eq!(table.find("a"), Some(7));
+        table.unregister("h", 2);
+        assert_eq!(table.find("b"), None);
+        table.expire(Duration::ZERO, EXPIRY);
+        assert!(table.by_client.len() == 1 && table.has_connection(1));
     }
 
     #[test]

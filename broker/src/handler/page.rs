@@ -1,46 +1,26 @@
 //! Pages of tables that may be too large for one answer.
 
 use common::wire::body::DataVersion;
-use common::wire::fastjson;
 use std::collections::BTreeMap;
 
 /// Most rows of one page.
 const MAX_ROWS: usize = 2000;
 
-/// A page as a request asks for it: rows by their place in the order of names.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Page {
-    from: usize,
-    rows: usize,
-    /// The version the requester has pages of already.
-    version: Option<DataVersion>,
-}
-
-impl Page {
-    /// The page that is asked for, if not everything is.
-    pub(super) fn asked_for(
-        from: Option<i32>,
-        rows: Option<i32>,
-        version: Option<&str>,
-    ) -> Option<Self> {
-        let rows = usize::try_from(rows?).unwrap_or(0).min(MAX_ROWS);
-        Some(Self {
-            from: usize::try_from(from.unwrap_or(0)).unwrap_or(0),
-            rows,
-            version: version.and_then(|text| fastjson::from_slice(text.as_bytes()).ok()),
-        })
-    }
-
-    /// Leaves the page's rows in `table`. Pages of different versions do not fit together: then it is the first one.
-    pub(super) fn cut<T>(&self, version: &DataVersion, table: &mut BTreeMap<String, T>) {
-        let from = if self.version.as_ref() == Some(version) {
-            self.from
-        } else {
-            0
-        };
-        let all = std::mem::take(table);
-        *table = all.into_iter().skip(from).take(self.rows).collect();
-    }
+/// Leaves in `table` the page that is asked for, if not everything is: rows by their place in the order of names. Pages of
+/// different versions do not fit together: if the requester has some of another one than `version`, it is the first one.
+pub(super) fn cut<T>(
+    table: &mut BTreeMap<String, T>,
+    version: &DataVersion,
+    (from, rows): (Option<i32>, Option<i32>),
+    known: Option<&str>,
+) {
+    let Some(rows) = rows else { return };
+    let rows = usize::try_from(rows).unwrap_or(0).min(MAX_ROWS);
+    let known = known.and_then(|text| DataVersion::decode(text.as_bytes()).ok());
+    let from = from.filter(|_| known.as_ref() == Some(version));
+    let from = usize::try_from(from.unwrap_or(0)).unwrap_or(0);
+    let all = std::mem::take(table);
+    *table = all.into_iter().skip(from).take(rows).collect();
 }
 
 #[cfg(test)]
@@ -53,28 +33,27 @@ mod tests {
         timestamp: 9,
     };
 
-    fn page(from: i32, version: &str) -> Vec<String> {
+    fn page(from: i32, rows: Option<i32>, version: &str) -> Vec<String> {
         let mut table: BTreeMap<String, u8> =
             ["a", "b", "c", "d"].map(|name| (name.to_owned(), 0)).into();
-        let page = Page::asked_for(Some(from), Some(2), Some(version)).unwrap();
-        page.cut(&VERSION, &mut table);
+        cut(&mut table, &VERSION, (Some(from), rows), Some(version));
         table.into_keys().collect()
     }
 
     #[test]
     fn pages_follow_the_order_of_names_as_long_as_the_version_stays() {
         let known = r#"{"counter":3,"stateVersion":0,"timestamp":9}"#;
-        assert_eq!(page(0, known), ["a", "b"]);
-        assert_eq!(page(2, known), ["c", "d"]);
-        assert!(page(4, known).is_empty());
+        assert_eq!(page(0, Some(2), known), ["a", "b"]);
+        assert_eq!(page(2, Some(2), known), ["c", "d"]);
+        assert!(page(4, Some(2), known).is_empty());
         for other in [
             "",
             "{}",
             "{nope",
             r#"{"counter":2,"stateVersion":0,"timestamp":9}"#,
         ] {
-            assert_eq!(page(2, other), ["a", "b"], "{other}");
+            assert_eq!(page(2, Some(2), other), ["a", "b"], "{other}");
         }
-        assert_eq!(Page::asked_for(None, None, None), None);
+        assert_eq!(page(2, None, known), ["a", "b", "c", "d"]);
     }
 }

@@ -8,16 +8,11 @@ mod held;
 pub use held::HeldPull;
 
 use super::cold::fetch;
-use crate::client::{BroadcastOffsets, ConsumerTable};
-use crate::config::BrokerConfig;
-use crate::metrics::Metrics;
-use crate::offset::ConsumerOffsets;
+use crate::client::BroadcastOffsets;
 use crate::pull_hold::{Parked, PullHoldService};
-use crate::subscription::SubscriptionGroupTable;
-use crate::topic::TopicTable;
+use crate::state::State;
 use admit::Admitted;
 use answer::Answer;
-use common::clock::Clock;
 use common::transport::Connection;
 use common::wire::header::{PULL_COMMIT_OFFSET, PULL_SUSPEND, PullMessageRequestHeader};
 use common::wire::{Command, Reply, ReplyTo, response_code};
@@ -25,7 +20,6 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use store::{StoreReader, StoreWriter};
 
 /// Reads of messages that are probably not in memory, at a time; each may wait for the disk on a thread of its own.
 /// Further ones are answered by the connection's thread, which slows down those who ask for them.
@@ -39,45 +33,10 @@ pub type HeldPulls = Arc<PullHoldService<HeldPull>>;
 
 /// Serves `PULL_MESSAGE` and `LITE_PULL_MESSAGE`.
 pub struct PullHandler {
-    settings: Settings,
-    tables: PullTables,
-    store: StoreReader,
-    /// Only to get at queues that have no message yet.
-    queues: StoreWriter,
+    state: State,
     hold: HeldPulls,
     broadcast: Mutex<BroadcastOffsets>,
     cold_reads: AtomicUsize,
-    clock: Arc<dyn Clock>,
-}
-
-/// The tables a pull looks at.
-#[derive(Clone)]
-pub struct PullTables {
-    /// Topics.
-    pub topics: TopicTable,
-    /// Groups.
-    pub groups: SubscriptionGroupTable,
-    /// Committed and pulled offsets, pending resets.
-    pub offsets: ConsumerOffsets,
-    /// Live consumers and their subscriptions.
-    pub consumers: ConsumerTable,
-    /// What is delivered.
-    pub metrics: Metrics,
-}
-
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a switch of the configuration"
-)]
-struct Settings {
-    broker_ip: String,
-    readable: bool,
-    lite: bool,
-    reject_pull_consumers: bool,
-    server_side_reset: bool,
-    slave_read: bool,
-    long_polling: bool,
-    short_polling: Duration,
 }
 
 /// One pull and where its answer goes.
@@ -90,34 +49,12 @@ struct Pull {
 
 impl PullHandler {
     /// A handler that parks pulls in `hold`, which the store wakes.
-    pub fn new(
-        config: &BrokerConfig,
-        tables: PullTables,
-        (queues, store): (StoreWriter, StoreReader),
-        hold: HeldPulls,
-        clock: Arc<dyn Clock>,
-    ) -> Arc<Self> {
-        let settings = Settings {
-            broker_ip: config.broker_ip1.clone(),
-            readable: config.broker_permission & 4 != 0,
-            lite: config.lite_pull_message_enable,
-            reject_pull_consumers: config.reject_pull_consumer_enable,
-            server_side_reset: config.use_server_side_reset_offset,
-            slave_read: config.slave_read_enable,
-            long_polling: config.long_polling_enable,
-            short_polling: Duration::from_millis(config.short_polling_time_mills),
-        };
-        let broadcast = Mutex::default();
-        let cold_reads = AtomicUsize::new(0);
+    pub fn new(state: State, hold: HeldPulls) -> Arc<Self> {
         Arc::new(Self {
-            settings,
-            tables,
-            store,
-            queues,
+            state,
             hold,
-            broadcast,
-            cold_reads,
-            clock,
+            broadcast: Mutex::default(),
+            cold_reads: AtomicUsize::new(0),
         })
     }
 
@@ -136,14 +73,15 @@ impl PullHandler {
             header,
             lite,
         };
-        let admitted = match self.admit(&pull) {
-            Ok(admitted) => admitted,
+        let (admitted, answer) = match self.execute(&pull) {
+            Ok(executed) => executed,
             Err(refusal) => return Some(refusal),
         };
-        let answer = self.read(&pull, &admitted);
-        self.record_progress(&pull, &admitted, &answer);
         if pull.header.sys_flag & PULL_COMMIT_OFFSET != 0 {
-            self.commit(&pull.header);
+            let (header, offsets) = (&pull.header, &self.state.offsets);
+            let offset = header.commit_offset.unwrap_or(0);
+            let (group, topic) = (&header.consumer_group, &header.topic);
+            offsets.commit(group, topic, header.queue_id, offset);
         }
         if answer.outcome.code() == response_code::PULL_NOT_FOUND
             && pull.header.sys_flag & PULL_SUSPEND != 0
@@ -156,62 +94,60 @@ impl PullHandler {
 
     /// The second and last execution of a pull: no hold, no commit. `None` when it is answered later.
     fn again(self: &Arc<Self>, pull: Pull) -> Option<Reply> {
-        let admitted = match self.admit(&pull) {
-            Ok(admitted) => admitted,
-            Err(refusal) => return Some(refusal),
-        };
-        let answer = self.read(&pull, &admitted);
-        self.record_progress(&pull, &admitted, &answer);
-        self.reply(pull, &admitted, answer)
+        match self.execute(&pull) {
+            Ok((admitted, answer)) => self.reply(pull, &admitted, answer),
+            Err(refusal) => Some(refusal),
+        }
+    }
+
+    /// The checks, the read, and what they leave behind.
+    fn execute(&self, pull: &Pull) -> Result<(Admitted, Answer), Reply> {
+        let admitted = self.admit(pull)?;
+        let answer = self.read(pull, &admitted);
+        self.record_broadcast(pull, &admitted, &answer);
+        let header = &pull.header;
+        let (group, topic) = (&header.consumer_group, &header.topic);
+        let offsets = &self.state.offsets;
+        offsets.pulled(group, topic, header.queue_id, answer.next);
+        Ok((admitted, answer))
     }
 
     /// What the request gets: a pending reset, an offset handed over, or what the queue holds.
     fn read(&self, pull: &Pull, admitted: &Admitted) -> Answer {
         let header = &pull.header;
         let (topic, queue_id) = (header.topic.as_str(), admitted.queue_id);
-        let reset = self.settings.server_side_reset.then(|| {
-            self.tables
+        let reset_here = self.state.settings.now().use_server_side_reset_offset;
+        let reset = reset_here.then(|| {
+            self.state
                 .offsets
                 .take_reset(&header.consumer_group, topic, header.queue_id)
         });
         let moved = reset.flatten().or_else(|| self.handed_over(pull, admitted));
         if let Some(next) = moved {
-            let min = self.store.min_offset(topic, queue_id);
-            return Answer::reset(next, min, self.store.max_offset(topic, queue_id));
+            let min = self.state.reader.min_offset(topic, queue_id);
+            return Answer::reset(next, min, self.state.reader.max_offset(topic, queue_id));
         }
-        Answer::read(&self.store, header, queue_id, admitted.wanted.filter())
-    }
-
-    /// Remembers how far the group has pulled.
-    fn record_progress(&self, pull: &Pull, admitted: &Admitted, answer: &Answer) {
-        let header = &pull.header;
-        self.record_broadcast(pull, admitted, answer);
-        self.tables.offsets.pulled(
-            &header.consumer_group,
-            &header.topic,
-            header.queue_id,
-            answer.next,
-        );
-    }
-
-    fn commit(&self, header: &PullMessageRequestHeader) {
-        self.tables.offsets.commit(
-            &header.consumer_group,
-            &header.topic,
-            header.queue_id,
-            header.commit_offset.unwrap_or(0),
-        );
+        Answer::read(
+            &self.state.reader,
+            header,
+            queue_id,
+            admitted.wanted.filter(),
+        )
     }
 
     /// Parks a pull; gives it back when it has to be answered now.
     fn park(self: &Arc<Self>, pull: Pull, admitted: Admitted) -> Option<Pull> {
         let asked = pull.header.suspend_timeout_millis.unwrap_or(0);
-        let wait = if self.settings.long_polling {
+        let settings = self.state.settings.now();
+        let wait = if settings.long_polling_enable {
             Duration::from_millis(u64::try_from(asked).unwrap_or(0)).min(MAX_HOLD)
         } else {
-            self.settings.short_polling
+            Duration::from_millis(settings.short_polling_time_mills)
         };
-        let queue = self.queues.queue(&pull.header.topic, admitted.queue_id);
+        let queue = self
+            .state
+            .writer
+            .queue(&pull.header.topic, admitted.queue_id);
         let parked = Parked {
             connection: pull.connection.id(),
             offset: u64::try_from(pull.header.queue_offset).unwrap_or(0),
@@ -219,22 +155,26 @@ impl PullHandler {
             deadline: self.hold.now() + wait,
             pull: HeldPull::new(Arc::clone(self), pull),
         };
-        self.hold.park(&queue, parked).map(HeldPull::into_pull)
+        self.hold.park(&queue, parked).map(|held| held.pull)
     }
 
     /// The reply, unless its messages have to be fetched from the disk first: then it is sent later.
     fn reply(self: &Arc<Self>, pull: Pull, admitted: &Admitted, answer: Answer) -> Option<Reply> {
         match answer.found {
-            (0, _) => self.tables.metrics.missed(),
+            (0, _) => self.state.metrics.missed(),
             (count, bytes) => {
                 let (group, topic) = (&pull.header.consumer_group, &pull.header.topic);
-                self.tables
+                self.state
                     .metrics
                     .delivered(group, topic, count as u64, bytes as u64);
             }
         }
         let cold = answer.cold;
-        let reply = answer.into_reply(&admitted.topic, &admitted.group, self.settings.slave_read);
+        let reply = answer.into_reply(
+            &admitted.topic,
+            &admitted.group,
+            self.state.settings.now().slave_read_enable,
+        );
         if !cold || !self.begin_cold_read() {
             return Some(reply);
         }

@@ -1,14 +1,14 @@
 //! Looking messages up: by key and by position in the log.
 
 use super::cold::fetch;
-use crate::config::BrokerConfig;
+use crate::state::State;
 use common::ids::PhysicalOffset;
 use common::transport::Connection;
 use common::wire::header::{QueryMessageRequestHeader, ViewMessageRequestHeader};
 use common::wire::{Command, Reply, response_code};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use store::{Key, KeyQuery, StoreReader};
+use store::{Key, KeyQuery};
 use tokio::sync::Semaphore;
 
 /// Look-ups at a time, each on a thread of its own, for it may wait for the disk. Further ones wait for their turn.
@@ -21,61 +21,37 @@ const TAGS_TYPE: &str = "T";
 
 /// Serves `QUERY_MESSAGE` and `VIEW_MESSAGE_BY_ID`.
 pub struct QueryHandler {
-    store: StoreReader,
-    /// Most messages of one answer.
-    max: usize,
-    /// Most messages of an answer to a query for a unique key.
-    max_unique: usize,
+    pub(super) state: State,
     look_ups: AtomicUsize,
     turns: Semaphore,
 }
 
 impl QueryHandler {
-    /// A handler over the store.
-    pub fn new(config: &BrokerConfig, store: StoreReader) -> Arc<Self> {
-        let number = |value: u32| usize::try_from(value).unwrap_or(usize::MAX);
+    /// A handler with nothing to look up yet.
+    pub fn new(state: State) -> Arc<Self> {
         Arc::new(Self {
-            store,
-            max: number(config.max_msgs_num_batch),
-            max_unique: number(config.default_query_max_num),
+            state,
             look_ups: AtomicUsize::new(0),
             turns: Semaphore::new(RUNNING_LOOK_UPS),
         })
     }
 
-    /// `QUERY_MESSAGE`: messages that carry a key. `None` when it is answered later.
-    pub fn by_key(
-        self: &Arc<Self>,
-        connection: &Arc<Connection>,
-        command: &Command,
-        header: QueryMessageRequestHeader,
-    ) -> Option<Reply> {
-        self.look_up(connection, command, move |handler| handler.query(&header))
-    }
-
-    /// `VIEW_MESSAGE_BY_ID`: the record at a position of the log. `None` when it is answered later.
-    pub fn by_offset(
-        self: &Arc<Self>,
-        connection: &Arc<Connection>,
-        command: &Command,
-        header: ViewMessageRequestHeader,
-    ) -> Option<Reply> {
-        self.look_up(connection, command, move |handler| handler.view(&header))
-    }
-
-    fn query(&self, header: &QueryMessageRequestHeader) -> Reply {
+    /// `QUERY_MESSAGE`: messages that carry a key. To be done as a look-up.
+    pub fn by_key(&self, header: &QueryMessageRequestHeader) -> Reply {
+        let settings = self.state.settings.now();
         let asked = match header.unique_key_query {
-            Some(true) => self.max_unique,
-            _ => usize::try_from(header.max_num).unwrap_or(0),
+            Some(true) => settings.default_query_max_num,
+            _ => u32::try_from(header.max_num).unwrap_or(0),
         };
         let key = match header.index_type.as_deref() {
             Some(TAGS_TYPE) => Key::Tags(&header.key),
             _ => Key::Key(&header.key),
         };
-        let found = self.store.query(&KeyQuery {
+        let found = self.state.reader.query(&KeyQuery {
             topic: &header.topic,
             key,
-            max_messages: asked.min(self.max),
+            max_messages: usize::try_from(asked.min(settings.max_msgs_num_batch))
+                .unwrap_or(usize::MAX),
             begin: header.begin_timestamp,
             end: header.end_timestamp,
         });
@@ -94,9 +70,10 @@ impl QueryHandler {
         reply
     }
 
-    fn view(&self, header: &ViewMessageRequestHeader) -> Reply {
+    /// `VIEW_MESSAGE_BY_ID`: the record at a position of the log. To be done as a look-up.
+    pub fn by_offset(&self, header: &ViewMessageRequestHeader) -> Reply {
         let record = PhysicalOffset::from_wire(header.offset)
-            .and_then(|offset| self.store.record_at(offset));
+            .and_then(|offset| self.state.reader.record_at(offset));
         let Some(record) = record else {
             let text = format!("can not find message by the offset, {}", header.offset);
             return Reply::error(response_code::SYSTEM_ERROR, text);
@@ -104,8 +81,8 @@ impl QueryHandler {
         Reply::ok().with_body(record)
     }
 
-    /// Does `work` on a thread that may wait for the disk.
-    fn look_up(
+    /// Does `work` on a thread that may wait for the disk; `None` when it is answered later.
+    pub fn look_up(
         self: &Arc<Self>,
         connection: &Arc<Connection>,
         command: &Command,

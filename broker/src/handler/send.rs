@@ -2,142 +2,178 @@
 //! together; under `SYNC_FLUSH` the answers wait for the disk, the connection does not.
 
 mod admit;
+mod cold;
+mod detour;
+mod end_transaction;
 mod late;
+mod once;
 mod properties;
+mod push;
+mod recall;
 mod reply;
 mod route;
+mod send_back;
 
 use crate::config::BrokerConfig;
-use crate::error::store_reply;
-use crate::lock::LockTable;
-use crate::subscription::SubscriptionGroupTable;
-use crate::topic::{MessageType, Topic, TopicTable};
-use common::clock::Clock;
+use crate::error::{illegal_message, store_reply};
+use crate::state::State;
+use crate::timer::Timers;
+use crate::topic::{MessageType, Topic};
+use crate::transaction::{Endings, Half, Transactions, immunity_seconds};
+use arc_swap::{ArcSwap, Guard};
+use cold::Cold;
 use common::message::message_id::UniqueIds;
 use common::message::record::RecordParts;
 use common::message::{batch, properties as names_of, sys_flag};
 use common::transport::{Connection, Replies};
 use common::wire::header::SendMessageRequestHeader;
 use common::wire::{Command, Reply, response_code};
+use detour::Destination;
+use end_transaction::End;
 use late::Late;
-use reply::{Pending, ReplyTemplate};
+use once::Once;
+use parking_lot::Mutex;
+use reply::{Answer, Pending, ReplyTemplate};
 use route::Routes;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{Appended, FlushMode, RecordBatch, StoreWriter};
+use store::{Appended, FlushMode, QueueKind, RecordBatch};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 /// A turn's batch is appended early when it has grown to this size, which bounds how long the log stays locked.
 const BATCH_BYTES: usize = 1024 * 1024;
 
-/// Serves `SEND_MESSAGE`, `SEND_MESSAGE_V2` and `SEND_BATCH_MESSAGE`.
+/// Serves `SEND_MESSAGE`, `SEND_MESSAGE_V2`, `SEND_BATCH_MESSAGE` and `CONSUMER_SEND_MSG_BACK`.
 pub struct SendHandler {
-    settings: Settings,
+    state: State,
+    transactions: Transactions,
+    timers: Timers,
+    settings: ArcSwap<Settings>,
+    store_host: SocketAddr,
     template: Arc<ReplyTemplate>,
-    topics: TopicTable,
-    groups: SubscriptionGroupTable,
-    locks: LockTable,
-    store: StoreWriter,
+    /// Room for replies that are pushed.
+    pushes: Arc<Semaphore>,
+    highest_level: i32,
     unique_ids: UniqueIds,
-    clock: Arc<dyn Clock>,
-}
-
-/// The tables a send looks at.
-pub struct SendTables {
-    /// Topics.
-    pub topics: TopicTable,
-    /// Groups.
-    pub groups: SubscriptionGroupTable,
-    /// Queue locks.
-    pub locks: LockTable,
+    cold: Mutex<Cold>,
 }
 
 struct Settings {
-    store_host: SocketAddr,
-    broker_ip: String,
-    writable: bool,
-    reject_transactions: bool,
+    config: Arc<BrokerConfig>,
+    /// In bytes.
     max_message_size: usize,
-    accept_from: i64,
-    flush_timeout: Duration,
     /// Properties the broker adds to every message, encoded.
     broker_properties: String,
 }
 
+impl Settings {
+    fn new(config: &Arc<BrokerConfig>) -> Self {
+        let mut broker_properties = String::new();
+        let trace = if config.trace_on { "true" } else { "false" };
+        for (name, value) in [
+            (names_of::MSG_REGION, &*config.region_id),
+            (names_of::TRACE_SWITCH, trace),
+            (names_of::CLUSTER, &config.broker_cluster_name),
+        ] {
+            names_of::write(&mut broker_properties, name, value);
+        }
+        Self {
+            config: Arc::clone(config),
+            max_message_size: usize::try_from(config.max_message_size).unwrap_or(usize::MAX),
+            broker_properties,
+        }
+    }
+
+    /// As topics have it, bit 1 of `brokerPermission` lets messages in.
+    fn is_writable(&self) -> bool {
+        self.config.broker_permission & 2 != 0
+    }
+
+    fn flush_timeout(&self) -> Duration {
+        Duration::from_millis(self.config.sync_flush_timeout)
+    }
+}
+
 /// What a connection keeps for its sends: buffers that are reused turn after turn.
-#[derive(Default)]
 pub struct SendSession {
     routes: Routes,
+    /// Topics in which the broker puts messages: its own, and those of what is committed.
+    known_topics: Routes,
     batch: RecordBatch,
     pending: Vec<Pending>,
+    ends: Vec<End>,
+    /// The transactions of `ends`.
+    endings: Endings,
     appended: Vec<Appended>,
+    once: Once,
     unique_keys: String,
     properties: String,
+}
+
+impl SendSession {
+    /// Puts something into the turn's batch; what is refused leaves nothing behind.
+    fn attempt<T, E>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, E>) -> Result<T, E> {
+        let records = self.batch.len();
+        let done = work(self);
+        if done.is_err() {
+            self.batch.truncate(records);
+            self.once.truncate(records);
+            self.endings.truncate(self.ends.len());
+        }
+        done
+    }
 }
 
 impl SendHandler {
     /// What a new connection keeps for its sends.
     pub fn session(&self) -> SendSession {
         SendSession {
-            batch: self.store.batch(),
-            ..SendSession::default()
+            routes: Routes::default(),
+            known_topics: Routes::default(),
+            batch: self.state.writer.batch(),
+            pending: Vec::new(),
+            ends: Vec::new(),
+            endings: Endings::new(self.transactions.clone()),
+            appended: Vec::new(),
+            once: Once::default(),
+            unique_keys: String::new(),
+            properties: String::new(),
         }
     }
 
     /// A handler that stores as `store_host`.
     pub fn new(
-        config: &BrokerConfig,
+        state: State,
+        (transactions, timers): (Transactions, Timers),
         store_host: SocketAddr,
-        tables: SendTables,
-        store: StoreWriter,
-        clock: Arc<dyn Clock>,
     ) -> Self {
-        let SendTables {
-            topics,
-            groups,
-            locks,
-        } = tables;
-        let mut broker_properties = String::new();
-        let trace = if config.trace_on { "true" } else { "false" };
-        names_of::write(
-            &mut broker_properties,
-            names_of::MSG_REGION,
-            &config.region_id,
-        );
-        names_of::write(&mut broker_properties, names_of::TRACE_SWITCH, trace);
-        names_of::write(
-            &mut broker_properties,
-            names_of::CLUSTER,
-            &config.broker_cluster_name,
-        );
-        let settings = Settings {
-            store_host,
-            broker_ip: config.broker_ip1.clone(),
-            writable: config.broker_permission & 2 != 0,
-            reject_transactions: config.reject_transaction_message,
-            max_message_size: usize::try_from(config.max_message_size).unwrap_or(usize::MAX),
-            accept_from: config.start_accept_send_request_time_stamp,
-            flush_timeout: Duration::from_millis(config.sync_flush_timeout),
-            broker_properties,
-        };
-        let template = Arc::new(ReplyTemplate::new(
-            store_host,
-            &config.region_id,
-            config.trace_on,
-        ));
-        let unique_ids = UniqueIds::new(store_host.ip(), std::process::id(), rand::random());
+        let config = &state.config;
+        let template = ReplyTemplate::new(store_host, &config.region_id, config.trace_on);
         Self {
-            settings,
-            template,
-            topics,
-            groups,
-            locks,
-            store,
-            unique_ids,
-            clock,
+            transactions,
+            timers,
+            settings: ArcSwap::from_pointee(Settings::new(config)),
+            store_host,
+            template: Arc::new(template),
+            pushes: Arc::new(Semaphore::new(push::WAITING_KIB)),
+            // As the store has it, which notes in its queues when a message is due.
+            highest_level: config.message_delay_level.levels.highest(),
+            unique_ids: UniqueIds::new(store_host.ip(), std::process::id(), rand::random()),
+            cold: Mutex::default(),
+            state,
         }
+    }
+
+    /// Goes on with other settings; the region and `traceOn` in answers stay.
+    pub fn apply(&self, config: &Arc<BrokerConfig>) {
+        self.settings.store(Arc::new(Settings::new(config)));
+    }
+
+    fn settings(&self) -> Guard<Arc<Settings>> {
+        self.settings.load()
     }
 
     /// Takes one send of a turn: its records join the batch, or it is refused at once.
@@ -150,11 +186,9 @@ impl SendHandler {
         body: &[u8],
         replies: &mut Replies<'_>,
     ) {
-        let to = command.reply_to();
-        let records = session.batch.len();
-        if let Err(refusal) = self.encode(session, connection, command, header, body) {
-            session.batch.truncate(records);
-            replies.push(to, self.template.refuse(refusal));
+        let encode = |session: &mut _| self.encode(session, connection, command, header, body);
+        if let Err(refusal) = session.attempt(encode) {
+            replies.push(command.reply_to(), self.template.refuse(refusal));
         }
     }
 
@@ -178,116 +212,177 @@ impl SendHandler {
     ) -> Result<(), Reply> {
         let SendSession {
             routes,
+            known_topics,
             batch,
             pending,
+            once,
             unique_keys,
             properties: text,
             ..
         } = session;
-        let route = routes.find(&self.topics, header.topic, || {
+        let route = routes.find(&self.state.topics, header.topic, || {
             self.topic(header, connection)
         })?;
         let asked = Self::queue_id(header, &route.topic, connection)?;
         text.clear();
         let sent = properties::read(header.properties, text);
         let dead_letter = self.dead_letter_topic(header, command.version)?;
-        if header.batch {
-            self.check_batch(header, &route.topic, &sent, body)?;
-        } else {
-            self.check_single(header, &route.topic, &sent, body)?;
-        }
+        let kind = self.check(header, &route.topic, &sent, body)?;
         if sent.sharded && sent.priority.is_some() {
             *text = names_of::without(text, &[names_of::PRIORITY]);
         }
         let (topic, queue) = match &dead_letter {
             None => {
                 let queue_id = sent.queue_of_priority(&route.topic).unwrap_or(asked);
-                let queue = Arc::clone(route.queue(&self.store, queue_id));
+                let queue = route.queue(&self.state.writer, queue_id);
                 (&route.topic, queue)
             }
             Some(dead) => {
                 *text = names_of::with(text, names_of::DELAY, "-1");
-                (dead, self.store.queue(&dead.topic_name, 0))
+                (dead, self.state.writer.queue(&dead.topic_name, 0))
             }
         };
         let first = batch.len();
-        let parts = RecordParts {
-            topic: &topic.topic_name,
-            queue_id: queue.id(),
-            flag: header.flag,
-            sys_flag: header.sys_flag | multi_tags(topic),
-            born_timestamp: header.born_timestamp,
-            born_host: connection.peer(),
-            store_host: self.settings.store_host,
-            reconsume_times: header.reconsume_times,
-            prepared_transaction_offset: 0,
-            body,
-            properties: "",
-        };
+        let parts = self.parts(header, (topic, queue.id()), connection, body);
+        let mut detour = None;
+        let mut inner = None;
         let unique_key = if header.batch {
-            batch.begin_group();
-            let pushed = self.push_batch(batch, &queue, &parts);
-            batch.end_group();
-            pushed?;
+            if queue.kind() == QueueKind::Batch && sent.unique_key.is_some() {
+                inner = Some(self.push_whole(batch, &queue, &parts, text)?);
+            } else {
+                self.push_each(batch, &queue, &parts)?;
+            }
             sent.unique_key.map(|key| remember(unique_keys, key))
         } else {
             let key = self.complete_properties(text, &sent, unique_keys);
+            if sent.is_special() && dead_letter.is_none() {
+                let to = Destination {
+                    topic: parts.topic,
+                    queue_id: parts.queue_id,
+                    sys_flag: parts.sys_flag,
+                    unique_key: &unique_keys[key.clone()],
+                };
+                let half = sent.is_half(header.reconsume_times);
+                detour = self.detour(known_topics, &sent, half, to, text)?;
+            }
+            let stored_in = detour.as_ref().map_or(&queue, |detour| &detour.queue);
             let parts = RecordParts {
+                topic: stored_in.topic(),
+                queue_id: stored_in.id(),
+                sys_flag: detour.as_ref().map_or(parts.sys_flag, |d| d.sys_flag),
                 properties: text,
                 ..parts
             };
             batch
-                .push(&queue, &parts)
+                .push(stored_in, &parts)
                 .map_err(|error| self.refuse_record(&error))?;
             Some(key)
         };
-        let records = first..batch.len();
+        let kind = detour.as_ref().map_or(kind, |detour| detour.kind);
+        let place = (first, pending.len());
+        let content = (header.batch && inner.is_none(), sent.unique_key, body);
+        self.note(once, &route.topic, batch, place, content);
+        let recall_handle = detour.as_ref().and_then(|of| of.handle(unique_keys));
+        let half = (kind == MessageType::Transaction && detour.is_some())
+            .then(|| (Arc::clone(topic), sent.immunity.map_or(0, immunity_seconds)));
+        let topic = detour.map_or_else(|| Arc::clone(topic), |detour| detour.topic);
+        let (answer, records) = ((command.reply_to(), Answer::Sent), first..batch.len());
         pending.push(Pending {
-            to: command.reply_to(),
-            queue_id: queue.id(),
-            records,
             unique_key,
+            inner,
+            recall_handle,
             wait: sent.wait,
-            kind: if sent.sharded {
-                MessageType::Fifo
-            } else {
-                MessageType::Normal
-            },
-            topic: Arc::clone(topic),
+            half,
+            ..Pending::new(answer, (kind, topic), queue.id(), records)
         });
         Ok(())
     }
 
+    /// The record of a send, without its properties.
+    fn parts<'a>(
+        &self,
+        header: &SendMessageRequestHeader<'_>,
+        (topic, queue_id): (&'a Topic, u32),
+        connection: &Connection,
+        body: &'a [u8],
+    ) -> RecordParts<'a> {
+        let multi_tags = if topic.has_multi_tags() {
+            sys_flag::MULTI_TAGS
+        } else {
+            0
+        };
+        RecordParts {
+            topic: &topic.topic_name,
+            queue_id,
+            flag: header.flag,
+            sys_flag: header.sys_flag | multi_tags,
+            born_timestamp: header.born_timestamp,
+            born_host: connection.peer(),
+            store_host: self.store_host,
+            reconsume_times: header.reconsume_times,
+            prepared_transaction_offset: 0,
+            body,
+            properties: "",
+        }
+    }
+
     /// Every message of a batch becomes a record of its own, with its own flag and exactly its own properties.
-    fn push_batch(
+    fn push_each(
         &self,
         batch: &mut RecordBatch,
         queue: &Arc<store::Queue>,
         outer: &RecordParts<'_>,
     ) -> Result<(), Reply> {
-        let mut any = false;
-        for message in batch::split(outer.body) {
-            let message = message
-                .map_err(|error| Reply::error(response_code::SYSTEM_ERROR, error.to_string()))?;
+        let first = batch.len();
+        batch.begin_group();
+        let pushed = batch::split(outer.body).try_for_each(|message| {
+            let message = message.map_err(|error| broken_batch(&error))?;
             let parts = RecordParts {
                 flag: message.flag,
                 body: message.body,
                 properties: message.properties,
                 ..*outer
             };
-            batch
-                .push(queue, &parts)
-                .map_err(|error| self.refuse_record(&error))?;
-            any = true;
+            let pushed = batch.push(queue, &parts);
+            pushed.map_err(|error| self.refuse_record(&error))
+        });
+        batch.end_group();
+        match pushed {
+            Ok(()) if batch.len() == first => Err(empty_batch()),
+            pushed => pushed,
         }
-        if any {
-            Ok(())
-        } else {
-            Err(Reply::error(
-                response_code::SYSTEM_ERROR,
-                "the batch holds no message",
-            ))
+    }
+
+    /// A whole batch becomes one record, as it came; returns how many messages it has.
+    fn push_whole(
+        &self,
+        batch: &mut RecordBatch,
+        queue: &Arc<store::Queue>,
+        outer: &RecordParts<'_>,
+        text: &mut String,
+    ) -> Result<u32, Reply> {
+        let mut messages = 0;
+        for message in batch::split(outer.body) {
+            message.map_err(|error| broken_batch(&error))?;
+            messages += 1;
         }
+        if messages == 0 {
+            return Err(empty_batch());
+        }
+        if messages > batch::MAX_INNER_MESSAGES {
+            return Err(illegal_message(self.settings().max_message_size));
+        }
+        *text = names_of::with(text, names_of::INNER_NUM, &messages.to_string());
+        text.push_str(&self.settings().broker_properties);
+        let parts = RecordParts {
+            sys_flag: outer.sys_flag | sys_flag::NEED_UNWRAP | sys_flag::INNER_BATCH,
+            properties: text,
+            ..*outer
+        };
+        batch
+            .push(queue, &parts)
+            .map_err(|error| self.refuse_record(&error))?;
+        Ok(messages)
     }
 
     /// Adds the broker's properties, and a unique key if the client sent none; returns where the key stands.
@@ -300,19 +395,19 @@ impl SendHandler {
         let key = if let Some(key) = sent.unique_key {
             remember(keys, key)
         } else {
-            let key = self.unique_ids.next(self.clock.now());
+            let key = self.unique_ids.next(self.state.clock.now());
             names_of::write(text, names_of::UNIQUE_KEY, &key);
             remember(keys, &key)
         };
         if !text.is_empty() && !text.ends_with(char::from(names_of::VALUE_END)) {
             text.push(char::from(names_of::VALUE_END));
         }
-        text.push_str(&self.settings.broker_properties);
+        text.push_str(&self.settings().broker_properties);
         key
     }
 
     fn refuse_record(&self, error: &store::StoreError) -> Reply {
-        store_reply(error, self.settings.max_message_size)
+        store_reply(error, self.settings().max_message_size)
     }
 
     /// Appends what the turn has gathered and answers it.
@@ -322,24 +417,28 @@ impl SendHandler {
         connection: &Arc<Connection>,
         replies: &mut Replies<'_>,
     ) {
-        if session.pending.is_empty() {
+        if session.pending.is_empty() && session.ends.is_empty() {
             return;
         }
+        let op = self.push_op(session);
         session.appended.clear();
-        let outcome = self
-            .store
-            .append_batch(&mut session.batch, &mut session.appended);
+        let outcome = self.append(session);
         let refusal = outcome.err().map(|error| self.refuse_record(&error));
-        let waits = self.store.flush_mode() == FlushMode::Sync;
-        let mut late = Vec::new();
+        let refusal = || refusal.clone().unwrap_or_else(Self::lost);
+        let waits = self.state.writer.flush_mode() == FlushMode::Sync;
+        self.open_halves(session);
+        let (mut late, mut late_ends) = (Vec::new(), Vec::new());
         for sent in session.pending.drain(..) {
-            sent.count(session.appended.get(sent.records.clone()).unwrap_or(&[]));
+            let stored = session.appended.get(sent.records.clone());
+            sent.count(stored.unwrap_or(&[]), |record| {
+                !session.once.is_repeat(record)
+            });
             if sent.to.oneway {
                 continue;
             }
-            match (session.appended.get(sent.records.clone()), &refusal) {
-                (Some(_), _) if waits && sent.wait => late.push(sent),
-                (Some(stored), _) => {
+            match stored {
+                Some(_) if waits && sent.wait => late.push(sent),
+                Some(stored) => {
                     self.template.write(
                         replies.buffer(),
                         &sent,
@@ -348,43 +447,70 @@ impl SendHandler {
                         stored,
                     );
                 }
-                (None, Some(refusal)) => {
-                    replies.push(sent.to, self.template.refuse(refusal.clone()));
-                }
-                (None, None) => {
-                    let text = "the store lost count of its records";
-                    replies.push(
-                        sent.to,
-                        self.template
-                            .refuse(Reply::error(response_code::SYSTEM_ERROR, text)),
-                    );
-                }
+                None => replies.push(sent.to, self.template.refuse(refusal())),
             }
         }
-        if !late.is_empty() {
+        for (end, stored) in Self::finish_ends(session, op) {
+            match (end.to.oneway, stored) {
+                (true, _) => {}
+                (false, true) if waits => late_ends.push(end),
+                (false, true) => replies.push(end.to, end.reply()),
+                (false, false) => replies.push(end.to, refusal()),
+            }
+        }
+        if !(late.is_empty() && late_ends.is_empty()) {
+            let end = session.appended.iter().map(Appended::end).max();
             let late = Late {
                 connection: Arc::clone(connection),
                 template: Arc::clone(&self.template),
                 sent: late,
+                end: end.unwrap_or(0),
+                ends: late_ends,
                 appended: std::mem::take(&mut session.appended),
                 unique_keys: std::mem::take(&mut session.unique_keys),
-                deadline: Instant::now() + self.settings.flush_timeout,
+                deadline: Instant::now() + self.settings().flush_timeout(),
             };
-            late.wait(self.store.flushed(), &self.store);
+            late.wait(self.state.writer.flushed(), &self.state.writer);
         } else if waits {
-            self.store.ask_for_flush();
+            self.state.writer.ask_for_flush();
         }
         session.batch.clear();
+        session.once.clear();
         session.unique_keys.clear();
+    }
+
+    /// Takes note of the half messages that were stored.
+    fn open_halves(&self, session: &SendSession) {
+        let halves = session.pending.iter().filter_map(|sent| {
+            let first = sent.records.start;
+            let (topic, immunity_s) = sent.half.as_ref()?;
+            let stored = session.appended.get(first)?;
+            (!session.once.is_repeat(first)).then(|| Half {
+                offset: stored.queue_offset.0,
+                first: stored.queue_offset.0,
+                since: stored.store_timestamp,
+                immunity_s: *immunity_s,
+                checks: 0,
+                topic: &topic.topic_name,
+            })
+        });
+        self.transactions.opened(halves);
+    }
+
+    fn lost() -> Reply {
+        Reply::error(
+            response_code::SYSTEM_ERROR,
+            "the store lost count of its records",
+        )
     }
 }
 
-fn multi_tags(topic: &Topic) -> i32 {
-    if topic.has_multi_tags() {
-        sys_flag::MULTI_TAGS
-    } else {
-        0
-    }
+fn broken_batch(error: &batch::BatchError) -> Reply {
+    Reply::error(response_code::SYSTEM_ERROR, error.to_string())
+}
+
+fn empty_batch() -> Reply {
+    Reply::error(response_code::SYSTEM_ERROR, "the batch holds no message")
 }
 
 fn remember(keys: &mut String, key: &str) -> Range<usize> {
@@ -392,3 +518,6 @@ fn remember(keys: &mut String, key: &str) -> Range<usize> {
     keys.push_str(key);
     start..keys.len()
 }
+
+#[cfg(test)]
+mod testing;

@@ -1,15 +1,17 @@
 //! RocksDB, made small: little memory, few threads and files, nothing running when nothing is written.
 
-use super::writer::Disk;
+use super::writer::{Disk, Range};
 use super::{Change, Family, KvError};
 use rocksdb::{
-    BlockBasedOptions, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, IteratorMode,
-    LogLevel, Options, WriteBatch, WriteOptions,
+    BlockBasedOptions, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, Direction,
+    IteratorMode, LogLevel, Options, ReadOptions, WriteBatch, WriteOptions,
 };
 use std::path::{Path, PathBuf};
 
 /// Changes of one table that are kept in memory before they become a file. A million offsets need some fifty of those.
 const WRITE_BUFFER_BYTES: usize = 1 << 20;
+/// The same of a table with millions of rows: each time it is full, what it overlaps with is written anew.
+const LARGE_WRITE_BUFFER_BYTES: usize = 4 << 20;
 /// Unit in which that memory is taken.
 const ARENA_BLOCK_BYTES: usize = 16 << 10;
 /// The logs of changes that are in no file yet, together.
@@ -46,8 +48,8 @@ impl Database {
         options.set_log_level(LogLevel::Warn);
         options.set_max_log_file_size(INFO_LOG_BYTES);
         options.set_keep_log_file_num(2);
-        let families =
-            Family::ALL.map(|family| ColumnFamilyDescriptor::new(family.name(), family_options()));
+        let families = Family::ALL
+            .map(|family| ColumnFamilyDescriptor::new(family.name(), options_of(family)));
         let db = DB::open_cf_descriptors(&options, path, families).map_err(|source| {
             let path = path.to_owned();
             KvError::Open { path, source }
@@ -61,34 +63,23 @@ impl Database {
         })
     }
 
-    /// Every row of a table, by key.
-    ///
-    /// # Errors
-    /// [`KvError::Read`].
-    pub(super) fn rows(&self, family: Family) -> Result<Vec<super::Row>, KvError> {
-        let failed = |source| KvError::Read {
-            path: self.path.clone(),
-            source,
-        };
-        let rows = self
-            .db
-            .iterator_cf(self.handle(family), IteratorMode::Start);
-        rows.collect::<Result<_, _>>().map_err(failed)
-    }
-
     fn handle(&self, family: Family) -> &ColumnFamily {
         let handle = self.db.cf_handle(family.name());
         handle.unwrap_or_else(|| unreachable!("{family:?} was opened with the database"))
     }
 }
 
-fn family_options() -> Options {
+fn options_of(family: Family) -> Options {
     let mut blocks = BlockBasedOptions::default();
-    // Rows are read once, when the broker starts.
+    // Rows are read once, when the broker starts or their time has come.
     blocks.disable_cache();
     let mut options = Options::default();
     options.set_block_based_table_factory(&blocks);
-    options.set_write_buffer_size(WRITE_BUFFER_BYTES);
+    options.set_write_buffer_size(if family.is_in_memory() {
+        WRITE_BUFFER_BYTES
+    } else {
+        LARGE_WRITE_BUFFER_BYTES
+    });
     options.set_arena_block_size(ARENA_BLOCK_BYTES);
     options.set_compression_type(DBCompressionType::None);
     options
@@ -108,6 +99,22 @@ impl Disk for Database {
         written.map_err(|source| KvError::Write {
             path: self.path.clone(),
             reason: source.to_string(),
+        })
+    }
+
+    fn read(&self, range: &Range) -> Result<Vec<super::Row>, KvError> {
+        let mut options = ReadOptions::default();
+        if let Some(to) = &range.to {
+            options.set_iterate_upper_bound(to.to_vec());
+        }
+        let from = IteratorMode::From(&range.from, Direction::Forward);
+        let rows = self
+            .db
+            .iterator_cf_opt(self.handle(range.family), options, from);
+        let rows = rows.take(range.limit).collect::<Result<_, _>>();
+        rows.map_err(|source| KvError::Read {
+            path: self.path.clone(),
+            source,
         })
     }
 }

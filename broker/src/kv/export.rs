@@ -1,6 +1,6 @@
 //! When the JSON files are written.
 
-use super::KvTable;
+use super::{Document, KvTable};
 use crate::config_file::ConfigFileError;
 use std::time::Duration;
 
@@ -12,11 +12,16 @@ pub trait Exported: Clone + Send + 'static {
     /// Its rows and its file.
     fn table(&self) -> &KvTable;
 
+    /// The whole table, as its file has it.
+    fn document(&self) -> impl Document;
+
     /// Writes the file if the table has changed since that was last done. Blocks for the disk.
     ///
     /// # Errors
     /// The file cannot be written; the next call tries again.
-    fn persist(&self) -> Result<(), ConfigFileError>;
+    fn persist(&self) -> Result<(), ConfigFileError> {
+        self.table().export(|| self.document())
+    }
 }
 
 /// Writes the file of a table each time it has changed, with all changes of the `pause` after the first. Runs until it is

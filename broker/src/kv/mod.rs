@@ -14,15 +14,15 @@ mod writer;
 pub use digest::Digest;
 pub use error::KvError;
 pub use export::{Exported, export_on_change};
-pub use table::{Document, KvTable, Row, TableError};
+pub use table::{Document, KvTable, Row, TableError, json_value, put_rows, version_row};
 #[cfg(test)]
 pub use writer::testing;
-pub use writer::{Kv, KvAtStart, Written};
+pub use writer::{Kv, KvAtStart, Page, Range, Written};
 
 /// A column family: one table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Family {
-    /// What is known about the JSON files, by table.
+    /// What is known about the JSON files, by table, and how far the log is accounted for.
     Exchange,
     /// Committed offsets.
     Offsets,
@@ -30,11 +30,27 @@ pub enum Family {
     Topics,
     /// Consumer groups.
     Groups,
+    /// How far the delay levels are.
+    DelayOffsets,
+    /// Timers that wait, by their due time: millions of rows that are read in pages, see [`Kv::read`].
+    Timers,
 }
 
 impl Family {
     /// All of them.
-    const ALL: [Self; 4] = [Self::Exchange, Self::Offsets, Self::Topics, Self::Groups];
+    const ALL: [Self; 6] = [
+        Self::Exchange,
+        Self::Offsets,
+        Self::Topics,
+        Self::Groups,
+        Self::DelayOffsets,
+        Self::Timers,
+    ];
+
+    /// Whether its rows are read when the broker starts, and live in memory from then on.
+    const fn is_in_memory(self) -> bool {
+        !matches!(self, Self::Timers)
+    }
 
     /// The name on the disk.
     const fn name(self) -> &'static str {
@@ -44,6 +60,8 @@ impl Family {
             Self::Offsets => "offsets",
             Self::Topics => "topics",
             Self::Groups => "groups",
+            Self::DelayOffsets => "delay_offsets",
+            Self::Timers => "timers",
         }
     }
 }

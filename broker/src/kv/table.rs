@@ -7,6 +7,8 @@
 use super::digest::Digest;
 use super::{Change, Family, Kv, KvAtStart, KvError, RowChange, Written};
 use crate::config_file::{ConfigFile, ConfigFileError, Content};
+use common::wire::body::DataVersion;
+use common::wire::fastjson;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
@@ -33,6 +35,25 @@ pub trait Document: Serialize + DeserializeOwned + Default {
     fn add(&mut self, key: &[u8], value: &[u8]) -> Result<(), String>;
 }
 
+/// A value of a row that is JSON.
+///
+/// # Errors
+/// It is none of this type.
+pub fn json_value<T: DeserializeOwned>(value: &[u8]) -> Result<T, String> {
+    fastjson::from_slice(value).map_err(|error| error.to_string())
+}
+
+/// The row of a table's version, as JSON under the empty key.
+pub fn version_row(version: DataVersion) -> RowChange {
+    (Box::default(), Some(version.encode_standard().into()))
+}
+
+/// The rows that are put by changes of a whole table.
+pub fn put_rows(changes: impl Iterator<Item = RowChange>) -> Vec<Row> {
+    let rows = changes.filter_map(|(key, value)| Some((key, value?)));
+    rows.collect()
+}
+
 /// Why a table does not open.
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
@@ -48,6 +69,8 @@ pub enum TableError {
 pub struct KvTable {
     kv: Kv,
     family: Family,
+    /// Where it stands what is known of the file.
+    key: &'static str,
     /// The file may say less than the table.
     changed: AtomicBool,
     wake: Notify,
@@ -120,13 +143,28 @@ impl KvTable {
         family: Family,
         path: &Path,
     ) -> Result<(Self, Option<D>), TableError> {
+        Self::open_as(start, family, path, family.name())
+    }
+
+    /// As [`Self::open`], of a table that is now in this file and now in that: what is known of each stands under a `key` of
+    /// its own.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_as<D: Document>(
+        start: &mut KvAtStart,
+        family: Family,
+        path: &Path,
+        key: &'static str,
+    ) -> Result<(Self, Option<D>), TableError> {
         let file = ConfigFile::new(path.to_owned());
-        let known = known(start, family)?;
+        let known = start.json::<Known>(Family::Exchange, key.as_bytes())?;
         let rows = start.take(family);
         let has_rows = known.is_some() || !rows.is_empty();
         let table = Self {
             kv: start.kv().clone(),
             family,
+            key,
             changed: AtomicBool::new(false),
             wake: Notify::new(),
             exchange: Mutex::new(Exchange {
@@ -196,7 +234,7 @@ impl KvTable {
                 "{name} was changed by somebody else: what it says replaces what is in kv"
             );
         }
-        let record = record(self.family, known);
+        let record = record(self.key, known);
         let replaced = replace(self.family, rows, &taken_over);
         // When it cannot be written, it stays in memory, and the file stays what the next start believes.
         if let Err(error) = self.kv.store(replaced.chain([record])) {
@@ -227,7 +265,11 @@ impl KvTable {
         self.kv.store(self.changes(rows))
     }
 
-    fn changes(&self, rows: impl IntoIterator<Item = RowChange>) -> impl Iterator<Item = Change> {
+    /// Changes of rows as changes of the database, for somebody who writes them together with others.
+    pub fn changes(
+        &self,
+        rows: impl IntoIterator<Item = RowChange>,
+    ) -> impl Iterator<Item = Change> {
         let family = self.family;
         rows.into_iter()
             .map(move |(key, value)| Change { family, key, value })
@@ -272,7 +314,7 @@ impl KvTable {
         let text = file.encode(document)?;
         let digest = Digest::of(&text);
         push(&mut known.file, digest);
-        if let Err(error) = self.kv.store([record(self.family, known)]) {
+        if let Err(error) = self.kv.store([record(self.key, known)]) {
             // The next start does not know the file, and believes it: it says more than kv.
             let name = file.path().display();
             tracing::debug!(%error, "{name} is written although kv is not");
@@ -281,7 +323,7 @@ impl KvTable {
         for replaced in std::mem::replace(&mut known.file, vec![digest]) {
             push(&mut known.copy, replaced);
         }
-        self.kv.submit([record(self.family, known)]);
+        self.kv.submit([record(self.key, known)]);
         Ok(())
     }
 }
@@ -293,25 +335,11 @@ fn push(digests: &mut Vec<Digest>, digest: Digest) {
     digests.push(digest);
 }
 
-/// What the database knows about a table's files.
-fn known(start: &KvAtStart, family: Family) -> Result<Option<Known>, KvError> {
-    let Some(row) = start.row(Family::Exchange, family.name().as_bytes()) else {
-        return Ok(None);
-    };
-    let known = serde_json::from_slice(row).map_err(|error| KvError::Row {
-        path: start.path().to_owned(),
-        family: Family::Exchange.name(),
-        key: family.name().to_owned(),
-        reason: error.to_string(),
-    })?;
-    Ok(Some(known))
-}
-
-fn record(family: Family, known: &Known) -> Change {
+fn record(key: &str, known: &Known) -> Change {
     let value = serde_json::to_vec(known).unwrap_or_default();
     Change {
         family: Family::Exchange,
-        key: family.name().as_bytes().into(),
+        key: key.as_bytes().into(),
         value: Some(value.into()),
     }
 }

@@ -1,10 +1,12 @@
-//! The thread `kv-write`: takes all changes that came while it was busy, and brings them to the disk with one sync.
+//! The thread `kv-write`: takes all changes that came while it was busy, and brings them to the disk with one sync. It reads,
+//! too: a page shows what was changed before it was asked for, and nothing else has to be kept in step.
 
 use super::database::Database;
 use super::{Change, Family, KvError, Row};
+use crate::thread::spawn_critical;
 use hashbrown::HashMap;
 use parking_lot::{Condvar, Mutex};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -20,9 +22,25 @@ const MAX_WAITING: usize = 100_000;
 
 /// What a caller that waits is told.
 pub type Written = Result<(), Arc<KvError>>;
+/// What a caller that reads is given.
+pub type Page = Result<Vec<Row>, Arc<KvError>>;
 /// A row of any table.
 type RowKey = (Family, Box<[u8]>);
 type Done = Box<dyn FnOnce(Written) + Send>;
+type Read = (Range, Box<dyn FnOnce(Page) + Send>);
+
+/// Rows of a table that is not in memory, in the order of their keys.
+#[derive(Debug, Clone)]
+pub struct Range {
+    /// The table.
+    pub family: Family,
+    /// The first key.
+    pub from: Box<[u8]>,
+    /// The first key behind them; `None`: up to the last.
+    pub to: Option<Box<[u8]>>,
+    /// Most rows wanted.
+    pub limit: usize,
+}
 
 /// Where changes go.
 pub(super) trait Disk: Send {
@@ -31,6 +49,12 @@ pub(super) trait Disk: Send {
     /// # Errors
     /// [`KvError::Write`]; what is on the disk then shows when it is opened again.
     fn write(&mut self, changes: &[Change]) -> Result<(), KvError>;
+
+    /// The rows of a range.
+    ///
+    /// # Errors
+    /// [`KvError::Read`].
+    fn read(&self, range: &Range) -> Result<Vec<Row>, KvError>;
 }
 
 /// Opens the disk, at the start and again after a failure.
@@ -54,9 +78,28 @@ struct Queue {
     /// The newest change of each row that is not on the disk: never more than there are rows, however long the disk takes.
     changes: HashMap<RowKey, Option<Box<[u8]>>>,
     waiting: Vec<Done>,
+    reads: Vec<Read>,
     /// Why what is in memory is not on the disk.
     failure: Option<Arc<KvError>>,
     stopping: bool,
+}
+
+impl Queue {
+    /// Somebody waits.
+    fn is_urgent(&self) -> bool {
+        !self.waiting.is_empty() || !self.reads.is_empty() || self.stopping
+    }
+
+    /// Why nobody may wait now.
+    fn refusal(&self) -> Option<Arc<KvError>> {
+        if self.stopping {
+            Some(Arc::new(KvError::Stopping))
+        } else if self.waiting.len() + self.reads.len() >= MAX_WAITING {
+            Some(Arc::new(KvError::Busy))
+        } else {
+            self.failure.clone()
+        }
+    }
 }
 
 struct Thread {
@@ -72,8 +115,14 @@ impl Kv {
     pub fn open(path: &Path) -> Result<KvAtStart, KvError> {
         let database = Database::open(path)?;
         let mut rows = HashMap::new();
-        for family in Family::ALL {
-            rows.insert(family, database.rows(family)?);
+        for family in Family::ALL.into_iter().filter(|each| each.is_in_memory()) {
+            let all = Range {
+                family,
+                from: Box::default(),
+                to: None,
+                limit: usize::MAX,
+            };
+            rows.insert(family, database.read(&all)?);
         }
         let path = path.to_owned();
         let reopen = {
@@ -87,15 +136,7 @@ impl Kv {
     fn start(disk: Box<dyn Disk>, reopen: Opener) -> Result<Self, KvError> {
         let shared = Arc::new(Shared::default());
         let writer = Arc::clone(&shared);
-        let work = move || {
-            if catch_unwind(AssertUnwindSafe(|| writer.run(disk, reopen))).is_err() {
-                tracing::error!("the thread kv-write panicked; ending the process");
-                std::process::abort();
-            }
-        };
-        let handle = std::thread::Builder::new()
-            .name("kv-write".to_owned())
-            .spawn(work)?;
+        let handle = spawn_critical("kv-write", move || writer.run(disk, reopen))?;
         let thread = Arc::new(Thread {
             shared: Arc::clone(&shared),
             handle: Mutex::new(Some(handle)),
@@ -123,14 +164,27 @@ impl Kv {
     /// # Errors
     /// Why the changes are not on the disk.
     pub fn store(&self, changes: impl IntoIterator<Item = Change>) -> Written {
-        let (done, outcome) = mpsc::sync_channel(1);
-        self.submit_then(changes, move |written| {
-            // The receiver waits below.
-            let _ = done.send(written);
-        });
-        outcome
-            .recv()
-            .unwrap_or_else(|_| Err(Arc::new(KvError::Stopping)))
+        wait(|done| self.submit_then(changes, done))
+    }
+
+    /// Calls `done` with the rows of a range, once all changes that were taken before are on the disk.
+    pub fn read_then(&self, range: Range, done: impl FnOnce(Page) + Send + 'static) {
+        let mut queue = self.shared.queue.lock();
+        if let Some(why) = queue.refusal() {
+            drop(queue);
+            return done(Err(why));
+        }
+        queue.reads.push((range, Box::new(done)));
+        drop(queue);
+        self.shared.wake.notify_one();
+    }
+
+    /// As [`Self::read_then`], but waits. Blocks for the disk.
+    ///
+    /// # Errors
+    /// Changes that came before are not on the disk, or it cannot be read.
+    pub fn read(&self, range: Range) -> Page {
+        wait(|done| self.read_then(range, done))
     }
 
     /// Why what is in memory is not on the disk at the moment.
@@ -155,14 +209,7 @@ impl Kv {
                 .changes
                 .insert((change.family, change.key), change.value);
         }
-        let refused = if queue.stopping {
-            Some(Arc::new(KvError::Stopping))
-        } else if queue.waiting.len() >= MAX_WAITING {
-            Some(Arc::new(KvError::Busy))
-        } else {
-            queue.failure.clone()
-        };
-        match (done, refused) {
+        match (done, queue.refusal()) {
             (Some(done), Some(why)) => {
                 drop(queue);
                 done(Err(why));
@@ -183,10 +230,25 @@ impl Kv {
     }
 }
 
+/// Has something done, and waits until what it has come to is told.
+fn wait<T: Send + 'static>(
+    start: impl FnOnce(Box<dyn FnOnce(Result<T, Arc<KvError>>) + Send>),
+) -> Result<T, Arc<KvError>> {
+    let (done, outcome) = mpsc::sync_channel(1);
+    start(Box::new(move |told| {
+        // The receiver waits below.
+        let _ = done.send(told);
+    }));
+    outcome
+        .recv()
+        .unwrap_or_else(|_| Err(Arc::new(KvError::Stopping)))
+}
+
 /// What one sync brings to the disk.
 struct Round {
     changes: Vec<Change>,
     waiting: Vec<Done>,
+    reads: Vec<Read>,
     last: bool,
 }
 
@@ -200,6 +262,13 @@ impl Shared {
             for done in round.waiting {
                 done(written.clone());
             }
+            for (range, done) in round.reads {
+                let page = written.clone().and_then(|()| {
+                    let open = opened(&mut disk, &mut reopen);
+                    open.and_then(|disk| disk.read(&range)).map_err(Arc::new)
+                });
+                done(page);
+            }
             if round.last {
                 return;
             }
@@ -210,14 +279,14 @@ impl Shared {
     fn next_round(&self) -> Round {
         let mut queue = self.queue.lock();
         self.wake.wait_while(&mut queue, |queue| {
-            queue.changes.is_empty() && queue.waiting.is_empty() && !queue.stopping
+            queue.changes.is_empty() && !queue.is_urgent()
         });
         if queue.failure.is_some() {
             // Who comes meanwhile is refused at once.
             let pause = |queue: &mut Queue| !queue.stopping;
             self.wake.wait_while_for(&mut queue, pause, RETRY);
         } else {
-            let pause = |queue: &mut Queue| queue.waiting.is_empty() && !queue.stopping;
+            let pause = |queue: &mut Queue| !queue.is_urgent();
             self.wake.wait_while_for(&mut queue, pause, UNHURRIED);
         }
         let changes = queue.changes.drain();
@@ -225,6 +294,7 @@ impl Shared {
         Round {
             changes: changes.collect(),
             waiting: std::mem::take(&mut queue.waiting),
+            reads: std::mem::take(&mut queue.reads),
             last: queue.stopping,
         }
     }
@@ -267,15 +337,21 @@ fn write(
     if changes.is_empty() {
         return Ok(());
     }
-    let open = match disk.take() {
-        Some(open) => disk.insert(open),
-        None => disk.insert(reopen()?),
-    };
-    let written = open.write(changes);
+    let written = opened(disk, reopen)?.write(changes);
     if written.is_err() {
         *disk = None;
     }
     written
+}
+
+fn opened<'a>(
+    disk: &'a mut Option<Box<dyn Disk>>,
+    reopen: &mut Opener,
+) -> Result<&'a mut Box<dyn Disk>, KvError> {
+    Ok(match disk.take() {
+        Some(open) => disk.insert(open),
+        None => disk.insert(reopen()?),
+    })
 }
 
 impl Thread {
@@ -318,11 +394,48 @@ impl KvAtStart {
         self.rows.remove(&family).unwrap_or_default()
     }
 
-    /// One row.
-    pub(super) fn row(&self, family: Family, key: &[u8]) -> Option<&[u8]> {
-        let rows = self.rows.get(&family)?;
-        let row = rows.iter().find(|(name, _)| **name == *key)?;
-        Some(&row.1)
+    /// The number in a row.
+    ///
+    /// # Errors
+    /// [`KvError::Row`]: it is none.
+    pub fn number(&self, family: Family, key: &[u8]) -> Result<Option<u64>, KvError> {
+        self.read(family, key, |row| {
+            let bytes = row.try_into();
+            let bytes = bytes.map_err(|_| format!("its value has {} bytes, not 8", row.len()))?;
+            Ok(u64::from_be_bytes(bytes))
+        })
+    }
+
+    /// The JSON in a row.
+    ///
+    /// # Errors
+    /// [`KvError::Row`]: it is none of this type.
+    pub fn json<T: DeserializeOwned>(
+        &self,
+        family: Family,
+        key: &[u8],
+    ) -> Result<Option<T>, KvError> {
+        self.read(family, key, |row| {
+            serde_json::from_slice(row).map_err(|error| error.to_string())
+        })
+    }
+
+    fn read<T>(
+        &self,
+        family: Family,
+        key: &[u8],
+        value: impl FnOnce(&[u8]) -> Result<T, String>,
+    ) -> Result<Option<T>, KvError> {
+        let mut rows = self.rows.get(&family).into_iter().flatten();
+        let Some((_, row)) = rows.find(|(name, _)| **name == *key) else {
+            return Ok(None);
+        };
+        value(row).map(Some).map_err(|reason| KvError::Row {
+            path: self.path.clone(),
+            family: family.name(),
+            key: String::from_utf8_lossy(key).into_owned(),
+            reason,
+        })
     }
 }
 

@@ -4,3 +4,4 @@ mod service;
 mod table;
 
 pub use service::LockTable;
+pub use table::LOCK_LIFETIME;

@@ -1,12 +1,11 @@
 //! The lock table behind its one lock, with a clock.
 
-use super::table::{LOCK_LIFETIME, Locks};
+use super::table::Locks;
 use common::clock::Clock;
 use common::wire::body::MessageQueue;
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use tokio::time::{MissedTickBehavior, interval};
 
 /// Handle of the order locks; clones share one table. They die with the process, as in the reference.
 #[derive(Clone)]
@@ -46,13 +45,8 @@ impl LockTable {
         self.table.lock().has_live(group, self.clock.monotonic())
     }
 
-    /// Forgets the locks that are over, every minute until the task is dropped. Nobody depends on it but the memory.
-    pub async fn run(self) {
-        let mut ticks = interval(LOCK_LIFETIME);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            self.table.lock().forget_expired(self.clock.monotonic());
-        }
+    /// Forgets the locks that are over. Nobody depends on it but the memory.
+    pub fn forget_expired(&self) {
+        self.table.lock().forget_expired(self.clock.monotonic());
     }
 }

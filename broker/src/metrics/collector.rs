@@ -1,331 +1,354 @@
 //! The figures Prometheus asks for, under the names and labels of RocketMQ 5.
 
-use super::Metrics;
+use crate::group_topic::GroupTopic;
 use crate::lag::{QueueLag, queue_lags};
-use crate::offset::ConsumerOffsets;
-use crate::subscription::SubscriptionGroupTable;
-use crate::topic::{MessageType, TopicTable};
-use common::clock::Clock;
+use crate::state::State;
+use crate::timer::{SOON_S, TimerFigures, Timers, TopicCount};
+use crate::topic::{MessageType, Traffic};
+use crate::transaction::{TopicFigures, Transactions};
 use common::names;
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::MetricFamily;
-use prometheus::{Counter, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
-use std::collections::HashMap;
-use std::sync::Arc;
-use store::StoreReader;
+use common::server::{Families, register};
+use prometheus::Registry;
 
 /// The figures, taken when somebody asks.
+#[derive(Clone)]
 pub struct BrokerFigures {
-    metrics: Metrics,
-    topics: TopicTable,
-    groups: SubscriptionGroupTable,
-    offsets: ConsumerOffsets,
-    store: StoreReader,
-    clock: Arc<dyn Clock>,
-    permission: i64,
+    /// Settings, tables and the store.
+    pub state: State,
+    /// Transactions.
+    pub transactions: Transactions,
+    /// Messages with a time.
+    pub timers: Timers,
 }
 
-/// The families of one answer.
-struct Families {
-    messages_in: IntCounterVec,
-    throughput_in: IntCounterVec,
-    messages_out: IntCounterVec,
-    throughput_out: IntCounterVec,
-    lag_messages: IntGaugeVec,
-    lag_latency: IntGaugeVec,
-    inflight: IntGaugeVec,
-    ready: IntGaugeVec,
-    broker_permission: IntGauge,
-    topic_number: IntGauge,
-    group_number: IntGauge,
-    storage: [IntGaugeVec; 4],
-    syncs: IntCounter,
-    sync_seconds: Counter,
-}
+const OF_DELIVERY: [&str; 4] = ["topic", "consumer_group", "is_system", "is_retry"];
+const OF_LAG: [&str; 4] = ["consumer_group", "topic", "is_retry", "is_system"];
+const OF_MESSAGE: [&str; 3] = ["topic", "message_type", "is_system"];
+const OF_STORAGE: [&str; 2] = ["storage_type", "storage_medium"];
 
 impl BrokerFigures {
-    /// Figures of these parts; `permission` is `brokerPermission`.
-    pub fn new(
-        metrics: Metrics,
-        tables: (TopicTable, SubscriptionGroupTable, ConsumerOffsets),
-        store: StoreReader,
-        clock: Arc<dyn Clock>,
-        permission: u32,
-    ) -> Self {
-        let (topics, groups, offsets) = tables;
-        Self {
-            metrics,
-            topics,
-            groups,
-            offsets,
-            store,
-            clock,
-            permission: permission.into(),
-        }
-    }
-
     /// A registry with the figures, under the labels every figure of this broker has.
     ///
     /// # Errors
     /// A name is no metric name; ours are.
     pub fn into_registry(self) -> prometheus::Result<Registry> {
-        let rules = self.topics.rules();
+        let settings = self.state.settings.get();
         let labels = [
-            ("cluster", &*rules.cluster_name),
+            ("cluster", &*settings.broker_cluster_name),
             ("node_type", "broker"),
-            ("node_id", &rules.broker_name),
+            ("node_id", &settings.broker_name),
         ];
-        let labels: HashMap<_, _> = labels
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .into();
-        let registry = Registry::new_custom(None, Some(labels))?;
-        registry.register(Box::new(self))?;
+        let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let registry = Registry::new_custom(None, Some(labels.into()))?;
+        registry.register(Box::new(self.timers.delays()))?;
+        register(&registry, move |families| {
+            self.fill_topics(families);
+            self.fill_deliveries(families);
+            self.fill_lags(families);
+            self.fill_store(families);
+            self.fill_transactions(families);
+            self.fill_deduplication(families);
+            fill_timers(families, &self.timers.figures());
+        })?;
         Ok(registry)
     }
 
-    fn fill(&self, families: &Families) {
-        self.fill_topics(families);
-        for delivered in self.metrics.deliveries() {
-            let (group, topic) = (&*delivered.key.group, &*delivered.key.topic);
-            let labels = [topic, group, self.is_system(group, topic), is_retry(topic)];
-            families
-                .messages_out
-                .with_label_values(&labels)
-                .inc_by(delivered.traffic.messages());
-            families
-                .throughput_out
-                .with_label_values(&labels)
-                .inc_by(delivered.traffic.bytes());
-        }
-        self.fill_lags(families);
-        families.broker_permission.set(self.permission);
-        families
-            .topic_number
-            .set(i64::try_from(self.topics.len()).unwrap_or(i64::MAX));
-        families
-            .group_number
-            .set(i64::try_from(self.groups.len()).unwrap_or(i64::MAX));
-        let status = self.store.status();
-        let reserved = self
-            .store
-            .earliest_store_time_of_all()
-            .map_or(0, |oldest| self.clock.now().0 - oldest);
-        let [size, flush_behind, dispatch_behind, reserve_time] = &families.storage;
-        let gauge = |family: &IntGaugeVec, value: u64| {
-            family
-                .with_label_values(&["local", "disk"])
-                .set(i64::try_from(value).unwrap_or(i64::MAX));
-        };
-        gauge(size, status.max_physical - status.min_physical);
-        gauge(
-            flush_behind,
-            status.max_physical.saturating_sub(status.flushed),
-        );
-        gauge(
-            dispatch_behind,
-            status.max_physical.saturating_sub(status.dispatched),
-        );
-        gauge(reserve_time, u64::try_from(reserved).unwrap_or(0));
-        families.syncs.inc_by(status.syncs.count);
-        families
-            .sync_seconds
-            .inc_by(status.syncs.time.as_secs_f64());
-    }
-
     /// Copies of messages, in retry and dead letter topics, are not counted again.
-    fn fill_topics(&self, families: &Families) {
-        for (name, topic) in self.topics.all() {
-            if names::is_retry_or_dlq(&name) {
-                continue;
-            }
-            for kind in MessageType::ALL {
-                let traffic = topic.counters().of(kind);
-                if traffic.messages() == 0 {
-                    continue;
-                }
-                let labels = [&*name, kind.as_str(), flag(topic.is_system())];
-                families
-                    .messages_in
-                    .with_label_values(&labels)
-                    .inc_by(traffic.messages());
-                families
-                    .throughput_in
-                    .with_label_values(&labels)
-                    .inc_by(traffic.bytes());
-            }
-        }
+    fn fill_topics(&self, families: &mut Families) {
+        let (name, help) = (
+            "rocketmq_broker_permission",
+            "What the broker allows: 4 reads, 2 writes.",
+        );
+        families.gauge(name, help, self.state.settings.now().broker_permission);
+        families.gauge("rocketmq_topic_number", "Topics.", self.state.topics.len());
+        families.gauge(
+            "rocketmq_consumer_group_number",
+            "Consumer groups.",
+            self.state.groups.len(),
+        );
+        let topics = self.state.topics.all();
+        let counted = topics
+            .iter()
+            .filter(|(name, _)| !names::is_retry_or_dlq(name));
+        let rows: Vec<_> = counted
+            .flat_map(|(name, topic)| {
+                MessageType::ALL.iter().map(move |kind| {
+                    let labels = [&**name, kind.as_str(), flag(topic.is_system())];
+                    (labels, topic.counters().of(*kind))
+                })
+            })
+            .filter(|(_, traffic)| traffic.messages() > 0)
+            .collect();
+        let names = [
+            ("rocketmq_messages_in_total", "Messages stored."),
+            ("rocketmq_throughput_in_total", "Bytes stored."),
+        ];
+        add_traffic(families, names, OF_MESSAGE, &rows);
     }
 
-    fn fill_lags(&self, families: &Families) {
-        for (group, topic) in self.offsets.pairs() {
-            if !self.groups.contains(&group) || !self.topics.contains(&topic) {
-                continue;
-            }
-            let queues = queue_lags(&self.offsets, &self.store, &group, &topic);
-            let labels = [
-                &*group,
-                &*topic,
-                is_retry(&topic),
-                self.is_system(&group, &topic),
-            ];
-            let set = |family: &IntGaugeVec, of_queue: fn(&QueueLag) -> u64| {
-                let value: u64 = queues.iter().map(of_queue).sum();
-                family
-                    .with_label_values(&labels)
-                    .set(i64::try_from(value).unwrap_or(i64::MAX));
-            };
-            set(&families.lag_messages, QueueLag::messages);
-            set(&families.inflight, QueueLag::inflight);
-            set(&families.ready, QueueLag::ready);
-            let oldest = queues.iter().filter_map(|queue| queue.waiting_since).min();
-            let waited = oldest.map_or(0, |stored| self.clock.now().0 - stored);
-            families.lag_latency.with_label_values(&labels).set(waited);
+    fn fill_deliveries(&self, families: &mut Families) {
+        let delivered = self.state.metrics.deliveries();
+        let rows: Vec<_> = delivered
+            .iter()
+            .map(|(GroupTopic { group, topic }, traffic)| {
+                let system = self.is_system(group, topic);
+                ([&**topic, &**group, system, is_retry(topic)], &**traffic)
+            })
+            .collect();
+        let names = [
+            ("rocketmq_messages_out_total", "Messages delivered."),
+            ("rocketmq_throughput_out_total", "Bytes delivered."),
+        ];
+        add_traffic(families, names, OF_DELIVERY, &rows);
+        let deaths = self.state.metrics.deaths();
+        let deaths = deaths.iter().map(|((group, topic), messages)| {
+            (
+                [&**group, &**topic, self.is_system(group, topic)],
+                *messages,
+            )
+        });
+        let (name, help) = (
+            "rocketmq_send_to_dlq_messages_total",
+            "Messages gone to dead letters.",
+        );
+        families.counters(name, help, ["consumer_group", "topic", "is_system"], deaths);
+    }
+
+    fn fill_lags(&self, families: &mut Families) {
+        // Of light queues there may be any number.
+        let is_shown = |(group, topic): &(String, String)| {
+            let known = self.state.groups.contains(group) && self.state.topics.contains(topic);
+            known && !names::is_light_queue(topic)
+        };
+        let mut pairs = self.state.offsets.pairs();
+        pairs.retain(is_shown);
+        let rows: Vec<_> = pairs
+            .iter()
+            .map(|(group, topic)| {
+                let labels = [
+                    &**group,
+                    topic,
+                    is_retry(topic),
+                    self.is_system(group, topic),
+                ];
+                (
+                    labels,
+                    queue_lags(&self.state.offsets, &self.state.reader, group, topic),
+                )
+            })
+            .collect();
+        let now = self.state.clock.now().0;
+        let oldest =
+            |queues: &[QueueLag]| queues.iter().filter_map(|queue| queue.waiting_since).min();
+        let mut add = |name, help, of: &dyn Fn(&[QueueLag]) -> i64| {
+            families.gauges(
+                name,
+                help,
+                OF_LAG,
+                rows.iter().map(|(labels, queues)| (*labels, of(queues))),
+            );
+        };
+        let count = |of: fn(&QueueLag) -> u64| {
+            move |queues: &[QueueLag]| signed(queues.iter().map(of).sum())
+        };
+        add(
+            "rocketmq_consumer_lag_messages",
+            "Messages not yet consumed.",
+            &count(QueueLag::messages),
+        );
+        add(
+            "rocketmq_consumer_inflight_messages",
+            "Messages pulled and not yet consumed.",
+            &count(QueueLag::inflight),
+        );
+        add(
+            "rocketmq_consumer_ready_messages",
+            "Messages not yet pulled.",
+            &count(QueueLag::ready),
+        );
+        add(
+            "rocketmq_consumer_lag_latency",
+            "Age of the oldest message not yet consumed, in milliseconds.",
+            &|queues| oldest(queues).map_or(0, |stored| now - stored),
+        );
+    }
+
+    fn fill_store(&self, families: &mut Families) {
+        let status = self.state.reader.status();
+        let oldest = self.state.reader.earliest_store_time_of_all();
+        let reserved = oldest.map_or(0, |oldest| self.state.clock.now().0 - oldest);
+        for (name, help, value) in [
+            (
+                "rocketmq_storage_size",
+                "Bytes of the CommitLog.",
+                status.max_physical - status.min_physical,
+            ),
+            (
+                "rocketmq_storage_flush_behind_bytes",
+                "Bytes stored and not yet on the disk.",
+                status.max_physical.saturating_sub(status.flushed),
+            ),
+            (
+                "rocketmq_storage_dispatch_behind_bytes",
+                "Bytes stored and not yet to be consumed.",
+                status.max_physical.saturating_sub(status.dispatched),
+            ),
+            (
+                "rocketmq_storage_message_reserve_time",
+                "Age of the oldest message, in milliseconds.",
+                u64::try_from(reserved).unwrap_or(0),
+            ),
+        ] {
+            families.gauges(name, help, OF_STORAGE, [(["local", "disk"], value)]);
         }
+        families.counter(
+            "arugula_commit_log_syncs_total",
+            "Syncs of the CommitLog.",
+            status.syncs.count,
+        );
+        let (name, help) = (
+            "arugula_commit_log_sync_seconds_total",
+            "Time the syncs of the CommitLog took.",
+        );
+        families.counter(name, help, status.syncs.time.as_secs_f64());
+    }
+
+    fn fill_deduplication(&self, families: &mut Families) {
+        let (kept, forgotten) = {
+            let recent = self.state.deduplication.lock();
+            (recent.len(), recent.forgotten())
+        };
+        let (name, help) = (
+            "arugula_deduplicated_messages_total",
+            "Messages that were sent again and not stored again.",
+        );
+        families.counter(name, help, self.state.deduplication.repeats());
+        let (name, help) = (
+            "arugula_deduplication_messages",
+            "Messages that would be recognized if they were sent again.",
+        );
+        families.gauge(name, help, kept);
+        let (name, help) = (
+            "arugula_deduplication_forgotten_total",
+            "Messages forgotten before their window was over.",
+        );
+        families.counter(name, help, forgotten);
+    }
+
+    fn fill_transactions(&self, families: &mut Families) {
+        let figures = self.transactions.figures();
+        let (name, help) = (
+            "arugula_transaction_oldest_half_age",
+            "Age of the oldest of them, in milliseconds.",
+        );
+        families.gauge(name, help, figures.oldest_ms);
+        let open = figures.topics.iter().map(|of| ([&*of.topic], of.open));
+        families.gauges(
+            "rocketmq_half_messages",
+            "Half messages nobody has decided about.",
+            ["topic"],
+            open,
+        );
+        let mut add = |name, help, count: fn(&TopicFigures) -> u64| {
+            let rows = figures.topics.iter().map(|of| ([&*of.topic], count(of)));
+            families.counters(name, help, ["topic"], rows);
+        };
+        add(
+            "rocketmq_commit_messages_total",
+            "Transactions committed.",
+            |of| of.committed,
+        );
+        add(
+            "rocketmq_rollback_messages_total",
+            "Transactions rolled back.",
+            |of| of.rolled_back,
+        );
+        add(
+            "arugula_transaction_discarded_total",
+            "Half messages moved to TRANS_CHECK_MAX_TIME_TOPIC.",
+            |of| of.discarded,
+        );
+        add(
+            "arugula_transaction_checks_total",
+            "Questions how a transaction ended.",
+            |of| of.checks,
+        );
     }
 
     fn is_system(&self, group: &str, topic: &str) -> &'static str {
-        flag(names::is_system_group(group) || self.topics.rules().is_system_topic(topic))
+        flag(names::is_system_group(group) || self.state.settings.now().is_system_topic(topic))
     }
 }
 
-impl Collector for BrokerFigures {
-    /// Families are made anew for every answer, so that what is gone is gone from the answer.
-    fn desc(&self) -> Vec<&Desc> {
-        Vec::new()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        match Families::new() {
-            Ok(families) => {
-                self.fill(&families);
-                families.collect()
-            }
-            Err(error) => {
-                tracing::error!("metrics: {error}");
-                Vec::new()
-            }
-        }
-    }
+/// Two families of counters over the same rows: messages, and their bytes.
+fn add_traffic<const N: usize>(
+    families: &mut Families,
+    [(messages, of_messages), (bytes, of_bytes)]: [(&str, &str); 2],
+    labels: [&str; N],
+    rows: &[([&str; N], &Traffic)],
+) {
+    let counted = rows.iter().map(|(row, traffic)| (*row, traffic.messages()));
+    families.counters(messages, of_messages, labels, counted);
+    let counted = rows.iter().map(|(row, traffic)| (*row, traffic.bytes()));
+    families.counters(bytes, of_bytes, labels, counted);
 }
 
-impl Families {
-    fn new() -> prometheus::Result<Self> {
-        let counter = |name: &str, help: &str, labels: &[&str]| {
-            IntCounterVec::new(Opts::new(name, help), labels)
-        };
-        let gauge = |name: &str, help: &str, labels: &[&str]| {
-            IntGaugeVec::new(Opts::new(name, help), labels)
-        };
-        let of_message = ["topic", "message_type", "is_system"];
-        let of_delivery = ["topic", "consumer_group", "is_system", "is_retry"];
-        let of_lag = ["consumer_group", "topic", "is_retry", "is_system"];
-        let of_storage = ["storage_type", "storage_medium"];
-        Ok(Self {
-            messages_in: counter(
-                "rocketmq_messages_in_total",
-                "Messages stored.",
-                &of_message,
-            )?,
-            throughput_in: counter("rocketmq_throughput_in_total", "Bytes stored.", &of_message)?,
-            messages_out: counter(
-                "rocketmq_messages_out_total",
-                "Messages delivered.",
-                &of_delivery,
-            )?,
-            throughput_out: counter(
-                "rocketmq_throughput_out_total",
-                "Bytes delivered.",
-                &of_delivery,
-            )?,
-            lag_messages: gauge(
-                "rocketmq_consumer_lag_messages",
-                "Messages not yet consumed.",
-                &of_lag,
-            )?,
-            lag_latency: gauge(
-                "rocketmq_consumer_lag_latency",
-                "Age of the oldest message not yet consumed, in milliseconds.",
-                &of_lag,
-            )?,
-            inflight: gauge(
-                "rocketmq_consumer_inflight_messages",
-                "Messages pulled and not yet consumed.",
-                &of_lag,
-            )?,
-            ready: gauge(
-                "rocketmq_consumer_ready_messages",
-                "Messages not yet pulled.",
-                &of_lag,
-            )?,
-            broker_permission: IntGauge::new(
-                "rocketmq_broker_permission",
-                "What the broker allows: 4 reads, 2 writes.",
-            )?,
-            topic_number: IntGauge::new("rocketmq_topic_number", "Topics.")?,
-            group_number: IntGauge::new("rocketmq_consumer_group_number", "Consumer groups.")?,
-            storage: [
-                gauge(
-                    "rocketmq_storage_size",
-                    "Bytes of the CommitLog.",
-                    &of_storage,
-                )?,
-                gauge(
-                    "rocketmq_storage_flush_behind_bytes",
-                    "Bytes stored and not yet on the disk.",
-                    &of_storage,
-                )?,
-                gauge(
-                    "rocketmq_storage_dispatch_behind_bytes",
-                    "Bytes stored and not yet to be consumed.",
-                    &of_storage,
-                )?,
-                gauge(
-                    "rocketmq_storage_message_reserve_time",
-                    "Age of the oldest message, in milliseconds.",
-                    &of_storage,
-                )?,
-            ],
-            syncs: IntCounter::new("arugula_commit_log_syncs_total", "Syncs of the CommitLog.")?,
-            sync_seconds: Counter::new(
-                "arugula_commit_log_sync_seconds_total",
-                "Time the syncs of the CommitLog took.",
-            )?,
-        })
+fn fill_timers(families: &mut Families, figures: &TimerFigures) {
+    for (name, help, value) in [
+        (
+            "rocketmq_timer_enqueue_lag",
+            "Timed messages stored and not yet filed.",
+            i64::try_from(figures.behind).unwrap_or(i64::MAX),
+        ),
+        (
+            "rocketmq_timer_enqueue_latency",
+            "Age of the oldest timed message not yet filed, in milliseconds.",
+            figures.filing_late_ms,
+        ),
+        (
+            "rocketmq_timer_dequeue_lag",
+            "Timed messages in memory, while more are due than one delivery takes.",
+            figures.overdue,
+        ),
+        (
+            "rocketmq_timer_dequeue_latency",
+            "How late the timed messages delivered last were, in milliseconds.",
+            figures.late_ms,
+        ),
+    ] {
+        families.gauges(name, help, OF_STORAGE, [(["local", "disk"], value)]);
     }
+    let bounds = SOON_S.map(|seconds| seconds.to_string());
+    let soon = bounds.iter().zip(figures.soon);
+    let (name, help) = (
+        "rocketmq_timer_message_snapshot",
+        "Timed messages that are due within so many seconds, and not within the bound before.",
+    );
+    let labels = ["timer_bound_s", "storage_type", "storage_medium"];
+    let soon = soon.map(|(bound, count)| ([&**bound, "local", "disk"], count));
+    families.gauges(name, help, labels, soon);
+    let rows = |count: fn(&TopicCount) -> i64| {
+        let topics = figures.topics.iter();
+        topics.map(move |(topic, counted)| ([&**topic, "local", "disk"], count(counted)))
+    };
+    let labels = ["topic", "storage_type", "storage_medium"];
+    let (name, help) = ("rocketmq_timing_messages", "Timed messages that wait.");
+    families.gauges(name, help, labels, rows(|count| count.waiting));
+    let mut add = |name, help, count| families.counters(name, help, labels, rows(count));
+    add(
+        "rocketmq_timer_enqueue_total",
+        "Timed messages filed.",
+        |count| signed(count.filed),
+    );
+    add(
+        "rocketmq_timer_dequeue_total",
+        "Timed messages delivered.",
+        |count| signed(count.delivered),
+    );
+}
 
-    fn collect(&self) -> Vec<MetricFamily> {
-        let counters = [
-            &self.messages_in,
-            &self.throughput_in,
-            &self.messages_out,
-            &self.throughput_out,
-        ];
-        let lags = [
-            &self.lag_messages,
-            &self.lag_latency,
-            &self.inflight,
-            &self.ready,
-        ];
-        let single = [
-            &self.broker_permission,
-            &self.topic_number,
-            &self.group_number,
-        ];
-        let counters = counters.into_iter().flat_map(Collector::collect);
-        let gauges = lags
-            .into_iter()
-            .chain(&self.storage)
-            .flat_map(Collector::collect);
-        let families = counters
-            .chain(gauges)
-            .chain(single.into_iter().flat_map(Collector::collect))
-            .chain(self.syncs.collect())
-            .chain(self.sync_seconds.collect());
-        // A family without a value is an error in the text format.
-        families
-            .filter(|family| !family.get_metric().is_empty())
-            .collect()
-    }
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 fn flag(value: bool) -> &'static str {

@@ -1,8 +1,9 @@
 //! How far groups are, as a pure table.
 
-use super::rows::{self, VERSION_KEY};
+use super::rows;
 use crate::group_topic::{GroupTopic, GroupTopicRef};
-use crate::kv::RowChange;
+use crate::kv::{RowChange, version_row};
+use common::names;
 use common::wire::body::{ConsumerOffsetSerializeWrapper, DataVersion};
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
@@ -23,6 +24,8 @@ pub(super) struct Offsets {
     version: DataVersion,
     commits: u64,
     commits_per_version: u64,
+    /// Whether groups of light queues have a table of their own in the file.
+    pub(super) light: bool,
     /// What has become of rows, in the order of the changes.
     rows: Vec<RowChange>,
 }
@@ -59,7 +62,9 @@ impl Offsets {
     /// Takes the committed offsets of a file or of rows. Pulled ones are not: after a start nothing is under way.
     pub(super) fn load(&mut self, stored: ConsumerOffsetSerializeWrapper) {
         self.version = stored.data_version;
-        for (key, queues) in stored.offset_table {
+        let light = stored.lmq_offset_table.into_iter();
+        let light = light.map(|(key, offset)| (key, ByQueue::from([(0, offset)])));
+        for (key, queues) in stored.offset_table.into_iter().chain(light) {
             match key.split_once('@') {
                 Some((topic, group)) => self.progress(topic, group).committed = queues,
                 None => {
@@ -88,8 +93,7 @@ impl Offsets {
         self.commits += 1;
         if self.commits.is_multiple_of(self.commits_per_version) {
             self.version.advance(0, now_ms);
-            let version = rows::version(self.version);
-            self.rows.push((VERSION_KEY.into(), Some(version)));
+            self.rows.push(version_row(self.version));
         }
         Commit::Stored
     }
@@ -235,7 +239,10 @@ impl Offsets {
         };
         for (place, progress) in &self.by_place {
             let key = || format!("{}@{}", place.topic, place.group);
-            if !progress.committed.is_empty() {
+            let light = self.light && names::is_light_queue(&place.group);
+            if let Some(offset) = progress.committed.get(&0).filter(|_| light) {
+                wrapper.lmq_offset_table.insert(key(), *offset);
+            } else if !progress.committed.is_empty() {
                 wrapper
                     .offset_table
                     .insert(key(), progress.committed.clone());

@@ -3,10 +3,9 @@
 //! The key of a queue is `topic@group`, a zero byte and the queue's id in big endian; its value is the offset in big endian. The
 //! version's key is empty.
 
-use crate::kv::{Document, Row};
-use common::wire::body::{ConsumerOffsetSerializeWrapper, DataVersion};
+use crate::kv::{Document, Row, json_value, put_rows, version_row};
+use common::wire::body::ConsumerOffsetSerializeWrapper;
 
-pub(super) const VERSION_KEY: &[u8] = b"";
 const QUEUE_BYTES: usize = 1 + size_of::<i32>();
 
 /// The row of a committed offset.
@@ -24,28 +23,26 @@ fn push_queue(mut key: Vec<u8>, queue_id: i32) -> Box<[u8]> {
     key.into()
 }
 
-/// The value of the version's row.
-pub(super) fn version(version: DataVersion) -> Box<[u8]> {
-    version.encode_standard().into()
-}
-
 impl Document for ConsumerOffsetSerializeWrapper {
     fn rows(&self) -> Vec<Row> {
-        let version = (VERSION_KEY.into(), version(self.data_version));
+        let version = version_row(self.data_version);
         let places = self.offset_table.iter();
         let queues = places.flat_map(|(place, queues)| {
             queues.iter().map(|(queue_id, offset)| {
                 let key = push_queue(place.as_bytes().to_vec(), *queue_id);
-                (key, offset.to_be_bytes().into())
+                (key, Some(offset.to_be_bytes().into()))
             })
         });
-        std::iter::once(version).chain(queues).collect()
+        let light = self.lmq_offset_table.iter().map(|(place, offset)| {
+            let key = push_queue(place.as_bytes().to_vec(), 0);
+            (key, Some(offset.to_be_bytes().into()))
+        });
+        put_rows(std::iter::once(version).chain(queues).chain(light))
     }
 
     fn add(&mut self, key: &[u8], value: &[u8]) -> Result<(), String> {
-        if key == VERSION_KEY {
-            let version = DataVersion::decode(value);
-            self.data_version = version.map_err(|error| error.to_string())?;
+        if key.is_empty() {
+            self.data_version = json_value(value)?;
             return Ok(());
         }
         let (place, queue_id) = key
@@ -67,6 +64,7 @@ impl Document for ConsumerOffsetSerializeWrapper {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use common::wire::body::DataVersion;
 
     #[test]
     fn what_becomes_rows_comes_back() {

@@ -1,15 +1,17 @@
 //! The table of offsets behind its lock, its rows and its file.
 
 use super::offsets::{Commit, Offsets};
-use crate::config_file::ConfigFileError;
-use crate::kv::{Exported, Family, KvAtStart, KvTable, TableError, Written};
+use super::rows;
+use crate::kv::{Change, Document, Exported, Family, KvAtStart, KvTable, TableError, Written};
 use common::clock::Clock;
-use common::wire::body::DataVersion;
+use common::wire::body::{ConsumerOffsetSerializeWrapper, DataVersion};
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+/// What is known of the file with light groups stands in kv under this key.
+const LIGHT_EXCHANGE: &str = "offsets of light groups";
 /// Corrections after an unclean stop that are logged one by one; there may be as many as queues.
 const LOGGED_ONE_BY_ONE: usize = 20;
 
@@ -31,24 +33,37 @@ struct Shared {
 impl ConsumerOffsets {
     /// The offsets of the rows or of the file at `path`. The version takes a step with every `commits_per_version` commits.
     ///
+    /// With `light_path`, groups of light queues have a table of their own in the file: a broker of the reference with light
+    /// queues reads and writes only the one there, others that at `path`.
+    ///
     /// # Errors
     /// What is there cannot be read.
     pub fn open(
         start: &mut KvAtStart,
         path: &Path,
+        light_path: Option<&Path>,
         commits_per_version: u32,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, TableError> {
-        let (table, stored) = KvTable::open(start, Family::Offsets, path)?;
+        let (table, stored) = match light_path {
+            None => KvTable::open(start, Family::Offsets, path)?,
+            Some(light) => match KvTable::open_as(start, Family::Offsets, light, LIGHT_EXCHANGE)? {
+                // What other brokers know.
+                (table, None) => (table, KvTable::open(start, Family::Offsets, path)?.1),
+                found => found,
+            },
+        };
         let mut offsets = Offsets::new(DataVersion::new(clock.now().0), commits_per_version.into());
+        offsets.light = light_path.is_some();
         if let Some(stored) = stored {
             offsets.load(stored);
         }
+        let offsets = Mutex::new(offsets);
         Ok(Self {
             shared: Arc::new(Shared {
                 clock,
                 table,
-                offsets: Mutex::new(offsets),
+                offsets,
             }),
         })
     }
@@ -114,6 +129,15 @@ impl ConsumerOffsets {
         }
     }
 
+    /// What a commit of this offset does to the rows, for who brings it to the disk together with others.
+    pub fn change(group: &str, topic: &str, queue_id: i32, offset: i64) -> Change {
+        Change {
+            family: Family::Offsets,
+            key: rows::key(topic, group, queue_id),
+            value: Some(offset.to_be_bytes().into()),
+        }
+    }
+
     /// Where the group goes on: at a reset it has not heard of, or where it committed. `None` also for negative commits.
     pub fn committed(&self, group: &str, topic: &str, queue_id: i32) -> Option<i64> {
         self.shared.offsets.lock().committed(group, topic, queue_id)
@@ -136,18 +160,21 @@ impl ConsumerOffsets {
             .pull_offset(group, topic, queue_id)
     }
 
-    /// Sets the offset of a group from outside. Commits are swallowed until the group's next pull has taken notice.
-    #[cfg_attr(
-        not(test),
-        expect(
-            dead_code,
-            reason = "for INVOKE_BROKER_TO_RESET_OFFSET, which is not served yet"
-        )
-    )]
-    pub fn reset(&self, group: &str, topic: &str, queue_id: i32, offset: i64) {
+    /// Sets offsets of a group from outside, by queue, and calls `done` when they are on the disk, or when that has failed.
+    /// Commits of a queue are swallowed until the group's next pull of it has taken notice.
+    pub fn reset(
+        &self,
+        group: &str,
+        topic: &str,
+        queues: &BTreeMap<i32, i64>,
+        done: impl FnOnce(Written) + Send + 'static,
+    ) {
         let mut offsets = self.shared.offsets.lock();
-        offsets.reset(group, topic, queue_id, offset);
+        for (queue_id, offset) in queues {
+            offsets.reset(group, topic, *queue_id, *offset);
+        }
         self.submit(offsets);
+        self.shared.table.submit_then([], done);
     }
 
     /// The reset that a pull of the group has to be told, which is then done.
@@ -178,6 +205,11 @@ impl ConsumerOffsets {
         self.shared.offsets.lock().pairs()
     }
 
+    /// Everything, as requests and the file show it.
+    pub fn wrapper(&self) -> ConsumerOffsetSerializeWrapper {
+        self.shared.offsets.lock().wrapper()
+    }
+
     /// Forgets the offsets of a topic.
     pub fn remove_topic(&self, topic: &str) {
         let mut offsets = self.shared.offsets.lock();
@@ -206,9 +238,8 @@ impl Exported for ConsumerOffsets {
         &self.shared.table
     }
 
-    fn persist(&self) -> Result<(), ConfigFileError> {
-        let offsets = &self.shared.offsets;
-        self.shared.table.export(|| offsets.lock().wrapper())
+    fn document(&self) -> impl Document {
+        self.wrapper()
     }
 }
 

@@ -4,9 +4,7 @@ use super::RegistrationSettings;
 use bytes::Bytes;
 use common::message::record::body_crc;
 use common::wire::body::{RegisterBrokerBody, TopicConfig, TopicConfigSerializeWrapper};
-use common::wire::header::{
-    QueryDataVersionRequestHeader, RegisterBrokerRequestHeader, UnregisterBrokerRequestHeader,
-};
+use common::wire::header::{BrokerRequestHeader, RegisterBrokerRequestHeader};
 use common::wire::{Command, request_code};
 
 /// A registration of the topics in `topics`.
@@ -55,7 +53,7 @@ pub(super) fn query_data_version(
     settings: &RegistrationSettings,
     topics: &TopicConfigSerializeWrapper,
 ) -> (Command, Bytes) {
-    let header = QueryDataVersionRequestHeader {
+    let header = BrokerRequestHeader {
         broker_name: settings.broker_name.clone(),
         broker_addr: settings.broker_addr.clone(),
         cluster_name: settings.cluster_name.clone(),
@@ -70,7 +68,7 @@ pub(super) fn query_data_version(
 
 /// The broker is going.
 pub(super) fn unregister(settings: &RegistrationSettings) -> Command {
-    let header = UnregisterBrokerRequestHeader {
+    let header = BrokerRequestHeader {
         broker_name: settings.broker_name.clone(),
         broker_addr: settings.broker_addr.clone(),
         cluster_name: settings.cluster_name.clone(),

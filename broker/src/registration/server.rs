@@ -23,7 +23,7 @@ const MOST_TOPICS_PER_REQUEST: usize = 30_000;
 /// One name server, and what it has been told.
 pub(super) struct NameServer {
     address: SocketAddr,
-    settings: Arc<RegistrationSettings>,
+    settings: watch::Receiver<RegistrationSettings>,
     topics: TopicTable,
     client: RemotingClient,
     told: Option<Told>,
@@ -50,7 +50,7 @@ enum Failure {
 impl NameServer {
     pub(super) fn new(
         address: SocketAddr,
-        settings: Arc<RegistrationSettings>,
+        settings: watch::Receiver<RegistrationSettings>,
         topics: TopicTable,
         client: RemotingClient,
     ) -> Self {
@@ -72,6 +72,7 @@ impl NameServer {
         mut stopped: watch::Receiver<bool>,
     ) {
         let mut changes = self.topics.changes();
+        let mut settings = self.settings.clone();
         let mut tried = Some(tried);
         let mut full_at = Instant::now();
         loop {
@@ -94,6 +95,7 @@ impl NameServer {
                 () = tokio::time::sleep_until(full_at) => {}
                 // Without a connection there is nobody to tell a change; the registration that is due has it.
                 Ok(()) = changes.changed(), if self.told.is_some() => {}
+                Ok(()) = settings.changed() => full_at = Instant::now(),
                 Ok(()) = lost.changed() => {
                     if self.forget_if_lost() {
                         full_at = Instant::now() + RETRY_PAUSE;
@@ -122,10 +124,13 @@ impl NameServer {
         if !full {
             let told = self.told.as_ref()?;
             match self.register_changes(told).await {
-                Ok(counter) => {
+                Ok(Some(counter)) => {
                     self.told = self.told.take().map(|told| Told { counter, ..told });
                     return None;
                 }
+                // A version it is not told of now would make it take everything anew half a minute later, and undo what an
+                // administrator has changed there meanwhile.
+                Ok(None) => {}
                 // It does not know this broker, or not the way it should: once more from the beginning.
                 Err(error) => tracing::info!(
                     "name server {} is told everything again: {error}",
@@ -140,7 +145,7 @@ impl NameServer {
                 }
                 self.failing = false;
                 self.told = Some(told);
-                Some(self.settings.period)
+                Some(self.settings.borrow().period)
             }
             Err(error) => {
                 if !self.failing {
@@ -160,29 +165,22 @@ impl NameServer {
         let connection = self.client.connection(&self.address.to_string()).await?;
         let all = self.topics.wrapper();
         let mut counter = all.data_version.counter;
-        if !self.settings.force && self.knows(&connection, &all).await {
-            return Ok(Told {
-                connection,
-                counter,
-            });
-        }
-        let size = self
-            .settings
-            .portion
-            .unwrap_or(usize::MAX)
-            .min(MOST_TOPICS_PER_REQUEST);
-        if all.topic_config_table.len() <= size {
+        let (force, portion) = {
+            let settings = self.settings.borrow();
+            (settings.force, settings.portion)
+        };
+        let size = portion.unwrap_or(usize::MAX).min(MOST_TOPICS_PER_REQUEST);
+        if !force && self.knows(&connection, &all).await {
+            // Nothing to tell.
+        } else if all.topic_config_table.len() <= size {
             self.register(&connection, all).await?;
-            return Ok(Told {
-                connection,
-                counter,
-            });
-        }
-        for mut portion in body::portions(all, size) {
-            // A name server takes known topics only from a version that it has not seen.
-            portion.data_version = self.topics.step_version();
-            counter = portion.data_version.counter;
-            self.register(&connection, portion).await?;
+        } else {
+            for mut portion in body::portions(all, size) {
+                // A name server takes known topics only from a version that it has not seen.
+                portion.data_version = self.topics.step_version();
+                counter = portion.data_version.counter;
+                self.register(&connection, portion).await?;
+            }
         }
         Ok(Told {
             connection,
@@ -190,13 +188,16 @@ impl NameServer {
         })
     }
 
-    async fn register_changes(&self, told: &Told) -> Result<i64, Failure> {
+    /// `None` when the version is another one, but no topic is: some were deleted.
+    async fn register_changes(&self, told: &Told) -> Result<Option<i64>, Failure> {
         let changed = self.topics.changed_since(told.counter);
         let counter = changed.data_version.counter;
         if !changed.topic_config_table.is_empty() {
             self.register(&told.connection, changed).await?;
+        } else if counter != told.counter {
+            return Ok(None);
         }
-        Ok(counter)
+        Ok(Some(counter))
     }
 
     async fn register(
@@ -204,7 +205,7 @@ impl NameServer {
         connection: &Connection,
         topics: TopicConfigSerializeWrapper,
     ) -> Result<(), Failure> {
-        let (command, body) = body::register(&self.settings, topics);
+        let (command, body) = body::register(&self.settings.borrow(), topics);
         let answer = self.call(connection, command, body).await?;
         if !answer.body.is_empty() {
             self.mark_order_topics(&answer.body).await;
@@ -231,7 +232,7 @@ impl NameServer {
 
     /// Whether the name server has this version already. One that does not answer the question is told everything.
     async fn knows(&self, connection: &Connection, all: &TopicConfigSerializeWrapper) -> bool {
-        let (command, body) = body::query_data_version(&self.settings, all);
+        let (command, body) = body::query_data_version(&self.settings.borrow(), all);
         let Ok(answer) = self.call(connection, command, body).await else {
             return false;
         };
@@ -247,9 +248,8 @@ impl NameServer {
         command: Command,
         body: Bytes,
     ) -> Result<Response, Failure> {
-        let answer = connection
-            .call(command, body, self.settings.timeout)
-            .await?;
+        let timeout = self.settings.borrow().timeout;
+        let answer = connection.call(command, body, timeout).await?;
         if answer.command.code == response_code::SUCCESS {
             return Ok(answer);
         }
@@ -262,7 +262,7 @@ impl NameServer {
 
     async fn unregister(self) {
         let Some(told) = &self.told else { return };
-        let command = body::unregister(&self.settings);
+        let command = body::unregister(&self.settings.borrow());
         if let Err(error) = told
             .connection
             .call(command, Bytes::new(), UNREGISTER_TIMEOUT)

@@ -1,5 +1,4 @@
 use super::*;
-use crate::topic::TopicRules;
 use common::clock::SystemClock;
 use common::message::record::body_crc;
 use common::transport::{IoThreads, Listener, Replies, Requests, Server, Service};
@@ -140,7 +139,7 @@ fn table(directory: &tempfile::TempDir) -> TopicTable {
     TopicTable::open(
         &mut crate::kv::testing::Memory::default().start(),
         &path,
-        TopicRules::new(&config),
+        Arc::new(config.into()),
         Arc::new(SystemClock::new()),
     )
     .unwrap()
@@ -162,6 +161,10 @@ fn settings(name_servers: Vec<String>) -> RegistrationSettings {
     }
 }
 
+async fn start(settings: RegistrationSettings, topics: TopicTable) -> Registration {
+    Registration::start(watch::channel(settings).1, topics).await
+}
+
 fn named(topic: &str) -> TopicConfig {
     TopicConfig::new(topic, 4, 6)
 }
@@ -172,7 +175,7 @@ async fn every_name_server_hears_everything_then_what_changes_then_the_end() {
     let topics = table(&directory);
     let mut servers = [MockServer::agreeing(), MockServer::agreeing()];
     let addresses = servers.iter().map(MockServer::address).collect();
-    let registration = Registration::start(settings(addresses), topics.clone()).await;
+    let registration = start(settings(addresses), topics.clone()).await;
     for server in &mut servers {
         let Heard::Register(header, body) = server.next().await else {
             panic!("not a registration")
@@ -188,6 +191,10 @@ async fn every_name_server_hears_everything_then_what_changes_then_the_end() {
         assert_eq!(server.next_topics().await, ["t"]);
     }
     topics.delete("t").unwrap();
+    for server in &mut servers {
+        let all = server.next_topics().await;
+        assert!(all.len() > 10 && !all.contains(&"t".to_owned()));
+    }
     topics.update(named("u")).unwrap();
     for server in &mut servers {
         assert_eq!(server.next_topics().await, ["u"]);
@@ -209,7 +216,7 @@ async fn a_refused_change_is_followed_by_everything() {
         )),
         _ => Some(Reply::ok()),
     });
-    let registration = Registration::start(settings(vec![server.address()]), topics.clone()).await;
+    let registration = start(settings(vec![server.address()]), topics.clone()).await;
     assert!(server.next_topics().await.len() > 1);
     topics.update(named("t")).unwrap();
     assert_eq!(server.next_topics().await, ["t"]);
@@ -226,8 +233,7 @@ async fn a_name_server_that_comes_later_is_found_and_one_that_comes_back_hears_e
     let address = std::net::TcpListener::bind("127.61.7.9:0")
         .and_then(|listener| listener.local_addr())
         .unwrap();
-    let registration =
-        Registration::start(settings(vec![address.to_string()]), topics.clone()).await;
+    let registration = start(settings(vec![address.to_string()]), topics.clone()).await;
     for _ in 0..2 {
         let listener = tokio::time::timeout(PATIENCE, listen_again(address));
         let mut server = MockServer::serve(listener.await.unwrap(), |_| Some(Reply::ok()));
@@ -254,12 +260,9 @@ async fn a_name_server_that_hangs_delays_the_start_a_second_and_others_not_at_al
     let hanging = MockServer::start(any_port(), |_| None);
     let mut server = MockServer::agreeing();
     let addresses = vec![hanging.address(), server.address()];
-    let started = tokio::time::timeout(
-        PATIENCE,
-        Registration::start(settings(addresses), topics.clone()),
-    )
-    .await
-    .unwrap();
+    let started = tokio::time::timeout(PATIENCE, start(settings(addresses), topics.clone()))
+        .await
+        .unwrap();
     assert!(server.next_topics().await.len() > 10);
     topics.update(named("t")).unwrap();
     assert_eq!(server.next_topics().await, ["t"]);
@@ -277,7 +280,7 @@ async fn order_topics_of_the_answer_are_marked_and_told() {
     let mut server = MockServer::start(any_port(), move |_| {
         Some(Reply::ok().with_body(listed.encode()))
     });
-    let registration = Registration::start(settings(vec![server.address()]), topics.clone()).await;
+    let registration = start(settings(vec![server.address()]), topics.clone()).await;
     server.next().await;
     let Heard::Register(_, body) = server.next().await else {
         panic!("not a registration")
@@ -297,7 +300,7 @@ async fn without_force_a_name_server_that_knows_is_only_asked() {
         force: false,
         ..settings(vec![server.address()])
     };
-    let registration = Registration::start(unforced, topics.clone()).await;
+    let registration = start(unforced, topics.clone()).await;
     assert!(matches!(server.next().await, Heard::Query));
     topics.update(named("t")).unwrap();
     assert_eq!(server.next_topics().await, ["t"]);
@@ -314,7 +317,7 @@ async fn portions_have_versions_of_their_own() {
         portion: Some(4),
         ..settings(vec![server.address()])
     };
-    let registration = Registration::start(split, topics.clone()).await;
+    let registration = start(split, topics.clone()).await;
     let (mut told, mut last) = (0, -1);
     while told < count {
         let Heard::Register(_, body) = server.next().await else {
@@ -330,24 +333,38 @@ async fn portions_have_versions_of_their_own() {
     registration.shutdown().await;
 }
 
+fn permissions(heard: Heard) -> Option<i32> {
+    let Heard::Register(_, body) = heard else {
+        panic!("not a registration")
+    };
+    let topics = body.topic_config_serialize_wrapper.topic_config_table;
+    topics.into_values().map(|topic| topic.perm).max()
+}
+
 #[tokio::test]
-async fn a_broker_that_may_not_be_written_says_so_for_every_topic() {
+async fn a_broker_that_may_not_be_written_says_so_for_every_topic_as_soon_as_it_is_so() {
     let directory = tempfile::tempdir().unwrap();
     let mut server = MockServer::agreeing();
     let read_only = RegistrationSettings {
         permission: 4,
         ..settings(vec![server.address()])
     };
-    let registration = Registration::start(read_only, table(&directory)).await;
-    let Heard::Register(_, body) = server.next().await else {
-        panic!("not a registration")
-    };
-    let perms = body
-        .topic_config_serialize_wrapper
-        .topic_config_table
-        .into_values()
-        .map(|topic| topic.perm & !4);
-    assert_eq!(perms.max(), Some(0));
+    let (sender, receiver) = watch::channel(read_only);
+    let registration = Registration::start(receiver, table(&directory)).await;
+    assert_eq!(permissions(server.next().await), Some(4));
+    sender.send_modify(|settings| settings.permission = 6);
+    assert_eq!(permissions(server.next().await), Some(7));
+    registration.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_name_server_that_is_named_later_is_told_then() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut server = MockServer::agreeing();
+    let (sender, receiver) = watch::channel(settings(Vec::new()));
+    let registration = Registration::start(receiver, table(&directory)).await;
+    sender.send_modify(|settings| settings.name_servers.push(server.address()));
+    assert!(!server.next_topics().await.is_empty());
     registration.shutdown().await;
 }
 

@@ -1,8 +1,8 @@
 //! The table of groups in rows: `g` and the name for a group, `f` and the name for what a group may not read, the empty key for
 //! the version. Values are JSON.
 
-use crate::kv::{Document, Row, RowChange};
-use common::wire::body::{DataVersion, SubscriptionGroupConfig, SubscriptionGroupWrapper};
+use crate::kv::{Document, Row, RowChange, json_value, put_rows, version_row};
+use common::wire::body::{SubscriptionGroupConfig, SubscriptionGroupWrapper};
 use common::wire::fastjson;
 use std::collections::BTreeMap;
 
@@ -24,41 +24,35 @@ pub(super) fn forbidden(name: &str, bits: Option<&Forbidden>) -> RowChange {
     (key(FORBIDDEN, name), value)
 }
 
-/// The row of the version.
-pub(super) fn version(version: DataVersion) -> RowChange {
-    (Box::default(), Some(version.encode_standard().into()))
-}
-
 fn key(kind: u8, name: &str) -> Box<[u8]> {
     [&[kind], name.as_bytes()].concat().into()
 }
 
 impl Document for SubscriptionGroupWrapper {
     fn rows(&self) -> Vec<Row> {
-        let version = version(self.data_version);
+        let version = version_row(self.data_version);
         let groups = self.subscription_group_table.iter();
         let groups = groups.map(|(name, config)| group(name, Some(config)));
         let bits = self.forbidden_table.iter();
         let bits = bits.map(|(name, bits)| forbidden(name, Some(bits)));
-        let rows = std::iter::once(version).chain(groups).chain(bits);
-        rows.filter_map(|(key, value)| Some((key, value?)))
-            .collect()
+        put_rows(std::iter::once(version).chain(groups).chain(bits))
     }
 
     fn add(&mut self, key: &[u8], value: &[u8]) -> Result<(), String> {
         let Some((kind, name)) = key.split_first() else {
-            self.data_version = parse(value)?;
+            self.data_version = json_value(value)?;
             return Ok(());
         };
         let name = std::str::from_utf8(name).map_err(|error| error.to_string())?;
         match *kind {
             GROUP => {
-                let config = parse(value)?;
+                let config = json_value(value)?;
                 self.subscription_group_table
                     .insert(name.to_owned(), config);
             }
             FORBIDDEN => {
-                self.forbidden_table.insert(name.to_owned(), parse(value)?);
+                self.forbidden_table
+                    .insert(name.to_owned(), json_value(value)?);
             }
             kind => return Err(format!("there are no rows of kind {kind}")),
         }
@@ -66,13 +60,10 @@ impl Document for SubscriptionGroupWrapper {
     }
 }
 
-fn parse<T: serde::de::DeserializeOwned>(value: &[u8]) -> Result<T, String> {
-    fastjson::from_slice(value).map_err(|error| error.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use common::wire::body::DataVersion;
 
     #[test]
     fn what_becomes_rows_comes_back() {

@@ -1,11 +1,14 @@
 //! The table of consumer groups: read by every pull, changed rarely, and on the disk before a change is answered.
 
-use super::GroupError;
 use super::rows::{self, Forbidden};
 use crate::attributes::{self, GROUP_ATTRIBUTES};
-use crate::config_file::ConfigFileError;
-use crate::kv::{Exported, Family, KvAtStart, KvTable, RowChange, TableError, Written};
+use crate::config::BrokerConfig;
+use crate::error::ChangeError;
+use crate::kv::{
+    Document, Exported, Family, KvAtStart, KvTable, RowChange, TableError, Written, version_row,
+};
 use common::clock::Clock;
+use common::config::Live;
 use common::names;
 use common::wire::body::{DataVersion, SubscriptionGroupConfig, SubscriptionGroupWrapper};
 use hashbrown::HashMap;
@@ -21,10 +24,12 @@ const READ_FORBIDDEN: i32 = 4;
 #[derive(Clone)]
 pub struct SubscriptionGroupTable {
     shared: Arc<Shared>,
+    /// Groups of light queues need no config.
+    light: bool,
 }
 
 struct Shared {
-    auto_create: bool,
+    settings: Arc<Live<BrokerConfig>>,
     clock: Arc<dyn Clock>,
     table: KvTable,
     /// Held while a change is made and written, so that changes have an order. Readers never wait for it.
@@ -39,23 +44,18 @@ struct Groups {
     version: DataVersion,
 }
 
-/// What one change does to the table.
-enum Change<'a> {
-    /// These groups are so from now on.
-    Put(&'a [SubscriptionGroupConfig]),
-    /// This group goes, and what is forbidden to it.
-    Remove(&'a str),
-}
+/// Groups as they are from now on; `None`: the group goes, and what is forbidden to it.
+type Change<'a> = [(&'a str, Option<&'a SubscriptionGroupConfig>)];
 
 impl SubscriptionGroupTable {
-    /// The groups of the rows or of the file at `path`, and those every broker has. `auto_create`: groups come into being when they are first used.
+    /// The groups of the rows or of the file at `path`, and those every broker has.
     ///
     /// # Errors
     /// What is there cannot be read.
     pub fn open(
         start: &mut KvAtStart,
         path: &Path,
-        auto_create: bool,
+        settings: Arc<Live<BrokerConfig>>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, TableError> {
         let (table, stored) = KvTable::open(start, Family::Groups, path)?;
@@ -77,25 +77,35 @@ impl SubscriptionGroupTable {
                 ..config
             });
         }
+        let light = settings.now().enable_lmq;
         Ok(Self {
             shared: Arc::new(Shared {
-                auto_create,
+                settings,
                 clock,
                 table,
                 changing: Mutex::default(),
                 groups: RwLock::new(groups),
             }),
+            light,
         })
     }
 
-    /// The group of that name, if it is there already.
+    /// The group of that name, if it is there already. That of light queues is made up.
     pub fn get(&self, group: &str) -> Option<Arc<SubscriptionGroupConfig>> {
-        self.shared.groups.read().by_name.get(group).cloned()
+        let known = self.shared.groups.read().by_name.get(group).cloned();
+        known.or_else(|| {
+            self.is_light(group)
+                .then(|| Arc::new(SubscriptionGroupConfig::new(group)))
+        })
     }
 
     /// True when the group is there already.
     pub fn contains(&self, group: &str) -> bool {
-        self.shared.groups.read().by_name.contains_key(group)
+        self.shared.groups.read().by_name.contains_key(group) || self.is_light(group)
+    }
+
+    fn is_light(&self, group: &str) -> bool {
+        self.light && names::is_light_queue(group)
     }
 
     /// The group of that name, created with default values if it may be.
@@ -106,7 +116,8 @@ impl SubscriptionGroupTable {
         if let Some(known) = self.get(group) {
             return Some(known);
         }
-        let allowed = self.shared.auto_create || names::has_system_group_prefix(group);
+        let allowed = self.shared.settings.now().auto_create_subscription_group
+            || names::has_system_group_prefix(group);
         if !allowed || names::validate_group(group).is_err() {
             return None;
         }
@@ -115,8 +126,8 @@ impl SubscriptionGroupTable {
             return Some(known);
         }
         tracing::info!("group {group} created by its first use");
-        let created = [SubscriptionGroupConfig::new(group)];
-        let (change, version) = (Change::Put(&created), self.next_version());
+        let created = SubscriptionGroupConfig::new(group);
+        let (change, version) = ([(group, Some(&created))], self.next_version());
         if let Err(error) = self.write(&change, version) {
             tracing::warn!("group {group} is not on the disk yet: {error}");
         }
@@ -128,16 +139,16 @@ impl SubscriptionGroupTable {
     /// when nothing would differ.
     ///
     /// # Errors
-    /// See [`GroupError`]; then nothing was changed.
-    pub fn update(&self, config: SubscriptionGroupConfig) -> Result<(), GroupError> {
+    /// See [`ChangeError`]; then nothing was changed.
+    pub fn update(&self, config: SubscriptionGroupConfig) -> Result<(), ChangeError> {
         self.update_all(vec![config])
     }
 
     /// Creates or changes several groups, or none of them.
     ///
     /// # Errors
-    /// See [`GroupError`]; then nothing was changed.
-    pub fn update_all(&self, configs: Vec<SubscriptionGroupConfig>) -> Result<(), GroupError> {
+    /// See [`ChangeError`]; then nothing was changed.
+    pub fn update_all(&self, configs: Vec<SubscriptionGroupConfig>) -> Result<(), ChangeError> {
         for config in &configs {
             names::validate_group(&config.group_name)?;
         }
@@ -153,7 +164,10 @@ impl SubscriptionGroupTable {
             }
         }
         if !changed.is_empty() {
-            self.make(&changing, &Change::Put(&changed))?;
+            let change = changed
+                .iter()
+                .map(|config| (config.group_name.as_str(), Some(config)));
+            self.make(&changing, &change.collect::<Vec<_>>())?;
         }
         Ok(())
     }
@@ -162,12 +176,12 @@ impl SubscriptionGroupTable {
     ///
     /// # Errors
     /// The change cannot be written; then nothing was changed.
-    pub fn delete(&self, group: &str) -> Result<bool, GroupError> {
+    pub fn delete(&self, group: &str) -> Result<bool, ChangeError> {
         let changing = self.shared.changing.lock();
         let existed = self.contains(group);
         let was_forbidden = self.shared.groups.read().forbidden.contains_key(group);
         if existed || was_forbidden {
-            self.make(&changing, &Change::Remove(group))?;
+            self.make(&changing, &[(group, None)])?;
             tracing::info!("group {group} deleted");
         }
         Ok(existed)
@@ -201,13 +215,14 @@ impl SubscriptionGroupTable {
     }
 
     /// Brings a change to the disk, then lets everybody see it. The guard is of the lock under which it was decided.
-    fn make(&self, changing: &MutexGuard<'_, ()>, change: &Change<'_>) -> Written {
+    fn make(&self, changing: &MutexGuard<'_, ()>, change: &Change<'_>) -> Result<(), ChangeError> {
         let before = self.shared.groups.read().rows(change);
         let version = self.next_version();
-        if let Err(error) = self.write(change, version) {
+        if let Err(source) = self.write(change, version) {
             // The failed write may have reached the disk in part, and it is tried again: as things are, then.
             self.shared.table.submit(before);
-            return Err(error);
+            let table = "group";
+            return Err(ChangeError::Kv { table, source });
         }
         self.apply(changing, change, version);
         Ok(())
@@ -215,24 +230,20 @@ impl SubscriptionGroupTable {
 
     /// Brings the rows of a change to the disk.
     fn write(&self, change: &Change<'_>, version: DataVersion) -> Written {
-        let version = rows::version(version);
-        let rows: Vec<_> = match change {
-            Change::Put(configs) => configs
-                .iter()
-                .map(|config| rows::group(&config.group_name, Some(config)))
-                .collect(),
-            Change::Remove(name) => vec![rows::group(name, None), rows::forbidden(name, None)],
-        };
-        self.shared.table.store(rows.into_iter().chain([version]))
+        let rows = change.iter().flat_map(|(name, config)| {
+            let forbidden = config.is_none().then(|| rows::forbidden(name, None));
+            std::iter::once(rows::group(name, *config)).chain(forbidden)
+        });
+        let version = version_row(version);
+        self.shared.table.store(rows.chain([version]))
     }
 
     fn apply(&self, _: &MutexGuard<'_, ()>, change: &Change<'_>, version: DataVersion) {
         let mut groups = self.shared.groups.write();
-        match change {
-            Change::Put(configs) => configs
-                .iter()
-                .for_each(|config| groups.insert(config.clone())),
-            Change::Remove(name) => {
+        for (name, config) in change {
+            if let Some(config) = config {
+                groups.insert(SubscriptionGroupConfig::clone(config));
+            } else {
                 groups.by_name.remove(*name);
                 groups.forbidden.remove(*name);
             }
@@ -254,8 +265,8 @@ impl Exported for SubscriptionGroupTable {
         &self.shared.table
     }
 
-    fn persist(&self) -> Result<(), ConfigFileError> {
-        self.shared.table.export(|| self.wrapper())
+    fn document(&self) -> impl Document {
+        self.wrapper()
     }
 }
 
@@ -267,39 +278,25 @@ impl Groups {
 
     /// The rows that a change touches, as they are now.
     fn rows(&self, change: &Change<'_>) -> Vec<RowChange> {
-        let group = |name: &str| {
-            let config = self.by_name.get(name);
-            rows::group(name, config.map(|config| &**config))
-        };
-        let mut rows: Vec<_> = match change {
-            Change::Put(configs) => configs
-                .iter()
-                .map(|config| group(&config.group_name))
-                .collect(),
-            Change::Remove(name) => {
-                vec![
-                    group(name),
-                    rows::forbidden(name, self.forbidden.get(*name)),
-                ]
+        let mut rows = Vec::new();
+        for (name, config) in change {
+            let known = self.by_name.get(*name);
+            rows.push(rows::group(name, known.map(|known| &**known)));
+            if config.is_none() {
+                rows.push(rows::forbidden(name, self.forbidden.get(*name)));
             }
-        };
-        rows.push(rows::version(self.version));
+        }
+        rows.push(version_row(self.version));
         rows
     }
 
     fn wrapper(&self) -> SubscriptionGroupWrapper {
-        let groups = self.by_name.values();
+        let groups = self.by_name.iter();
+        let groups = groups.map(|(name, group)| (name.to_string(), (**group).clone()));
         SubscriptionGroupWrapper {
             data_version: self.version,
             forbidden_table: self.forbidden.clone(),
-            subscription_group_table: groups
-                .map(|group| {
-                    (
-                        group.group_name.clone(),
-                        SubscriptionGroupConfig::clone(group),
-                    )
-                })
-                .collect(),
+            subscription_group_table: groups.collect(),
         }
     }
 }

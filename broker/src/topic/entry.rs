@@ -1,5 +1,7 @@
 //! One topic as the broker holds it: its configuration, what follows from it, and what passed through.
 
+use crate::attributes::DEDUPLICATION_WINDOW;
+use common::names;
 use common::wire::body::{TopicConfig, TopicFilterType};
 use std::ops::Deref;
 use std::sync::Arc;
@@ -12,6 +14,9 @@ pub struct Topic {
     compacted: bool,
     batch_queue: bool,
     system: bool,
+    takes: Option<MessageType>,
+    /// Milliseconds; 0: never. `None`: as the broker's settings say.
+    deduplication: Option<i64>,
     /// Counter of the table's version that this configuration came with.
     pub(super) since: i64,
     counters: Arc<TopicCounters>,
@@ -29,6 +34,8 @@ impl Topic {
             compacted: has("cleanup.policy", "COMPACTION"),
             batch_queue: has("queue.type", "BatchCQ"),
             system,
+            takes: takes(&config, system),
+            deduplication: window(&config, system),
             since,
             counters,
             config,
@@ -43,6 +50,23 @@ impl Topic {
     /// True when a batch is stored as one record.
     pub fn is_batch_queue(&self) -> bool {
         self.batch_queue
+    }
+
+    /// The only kind of message that the topic is for; `None` when it is for all.
+    pub fn takes(&self) -> Option<MessageType> {
+        self.takes
+    }
+
+    /// Milliseconds in which a message that is sent again is not stored again, `default` where the topic does not say;
+    /// `None` where it always is.
+    pub fn deduplication_window(&self, default: i64) -> Option<i64> {
+        let window = self.deduplication.unwrap_or(default);
+        (window > 0).then_some(window)
+    }
+
+    /// Tells topics of the same name apart of which one was deleted before the other was made.
+    pub fn identity(&self) -> u64 {
+        self.counters.identity
     }
 
     /// True when a message may have several tags.
@@ -65,6 +89,27 @@ impl Topic {
     }
 }
 
+/// What `message.type` says. A topic without it is for normal messages, as with the reference; only what the broker and
+/// the redeliveries of groups need is never restricted.
+fn takes(config: &TopicConfig, system: bool) -> Option<MessageType> {
+    if system || names::is_retry_or_dlq(&config.topic_name) {
+        return None;
+    }
+    let Some(named) = config.attributes.get("message.type") else {
+        return Some(MessageType::Normal);
+    };
+    let mut kinds = MessageType::ALL.into_iter();
+    kinds.find(|kind| kind.as_str().eq_ignore_ascii_case(named))
+}
+
+/// What `deduplication.window.ms` says. Redeliveries are the same message every time.
+fn window(config: &TopicConfig, system: bool) -> Option<i64> {
+    if system || names::is_retry_or_dlq(&config.topic_name) {
+        return Some(0);
+    }
+    config.attributes.get(DEDUPLICATION_WINDOW)?.parse().ok()
+}
+
 impl Deref for Topic {
     type Target = TopicConfig;
 
@@ -84,11 +129,22 @@ pub enum MessageType {
     Delay,
     /// Part of a transaction.
     Transaction,
+    /// With a priority.
+    Priority,
+    /// For a light queue.
+    Lite,
 }
 
 impl MessageType {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Normal, Self::Fifo, Self::Delay, Self::Transaction];
+    pub const ALL: [Self; 6] = [
+        Self::Normal,
+        Self::Fifo,
+        Self::Delay,
+        Self::Transaction,
+        Self::Priority,
+        Self::Lite,
+    ];
 
     /// The label of the metrics.
     pub const fn as_str(self) -> &'static str {
@@ -97,15 +153,8 @@ impl MessageType {
             Self::Fifo => "fifo",
             Self::Delay => "delay",
             Self::Transaction => "transaction",
-        }
-    }
-
-    const fn index(self) -> usize {
-        match self {
-            Self::Normal => 0,
-            Self::Fifo => 1,
-            Self::Delay => 2,
-            Self::Transaction => 3,
+            Self::Priority => "priority",
+            Self::Lite => "lite",
         }
     }
 }
@@ -115,6 +164,9 @@ impl MessageType {
 pub struct Traffic {
     messages: AtomicU64,
     bytes: AtomicU64,
+    sampled: AtomicU64,
+    /// Messages per second when last sampled, as the bits of a float.
+    rate: AtomicU64,
 }
 
 impl Traffic {
@@ -133,21 +185,46 @@ impl Traffic {
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Relaxed)
     }
+
+    /// Messages per second when last sampled.
+    pub fn rate(&self) -> f64 {
+        f64::from_bits(self.rate.load(Relaxed))
+    }
+
+    /// Takes the rate, as the mean of the `seconds` since it was last taken.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a rate is shown with few digits"
+    )]
+    pub fn sample_rate(&self, seconds: f64) {
+        let messages = self.messages();
+        let before = self.sampled.swap(messages, Relaxed);
+        let rate = messages.saturating_sub(before) as f64 / seconds;
+        self.rate.store(rate.to_bits(), Relaxed);
+    }
 }
 
 /// What was stored in a topic since the broker started.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct TopicCounters {
-    stored: [Traffic; 4],
-    sampled: AtomicU64,
-    /// Messages per second when last sampled, as the bits of a float.
-    rate: AtomicU64,
+    identity: u64,
+    stored: [Traffic; MessageType::ALL.len()],
+}
+
+impl Default for TopicCounters {
+    fn default() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self {
+            identity: NEXT.fetch_add(1, Relaxed),
+            stored: Default::default(),
+        }
+    }
 }
 
 impl TopicCounters {
     /// Counts stored messages of one kind: two additions.
     pub fn stored(&self, kind: MessageType, messages: u64, bytes: u64) {
-        self.stored[kind.index()].add(messages, bytes);
+        self.stored[kind as usize].add(messages, bytes);
     }
 
     /// Messages and bytes of all kinds.
@@ -161,22 +238,17 @@ impl TopicCounters {
 
     /// Messages stored per second when last sampled.
     pub fn rate(&self) -> f64 {
-        f64::from_bits(self.rate.load(Relaxed))
+        self.stored.iter().map(Traffic::rate).sum()
     }
 
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a rate is shown with few digits"
-    )]
     pub(super) fn sample_rate(&self, seconds: f64) {
-        let messages = self.total().0;
-        let before = self.sampled.swap(messages, Relaxed);
-        let rate = messages.saturating_sub(before) as f64 / seconds;
-        self.rate.store(rate.to_bits(), Relaxed);
+        self.stored
+            .iter()
+            .for_each(|kind| kind.sample_rate(seconds));
     }
 
     /// What was stored of one kind.
     pub fn of(&self, kind: MessageType) -> &Traffic {
-        &self.stored[kind.index()]
+        &self.stored[kind as usize]
     }
 }

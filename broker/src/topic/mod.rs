@@ -1,15 +1,13 @@
 //! The topics of this broker: one table, kept in `<store>/kv` and `config/topics.json`.
 
+mod batch;
 mod entry;
-mod error;
 mod rows;
-mod rules;
 mod system;
 mod table;
 
+pub use batch::BatchTopics;
 pub use entry::{MessageType, Topic, Traffic};
-pub use error::TopicError;
-pub use rules::TopicRules;
 pub use table::TopicTable;
 
 /// Permission bits of topics and brokers.

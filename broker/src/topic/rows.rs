@@ -2,14 +2,11 @@
 //! reference's file. Values are JSON.
 
 use super::Topic;
-use crate::kv::{Document, Row, RowChange};
+use crate::kv::{Document, Row, RowChange, json_value, put_rows, version_row};
 use common::wire::body::{DataVersion, TopicConfig};
-use common::wire::fastjson;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-const VERSION_KEY: &[u8] = b"";
 
 /// The file, as the reference writes it.
 #[derive(Default, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,35 +42,24 @@ pub(super) fn gone(topic: &str) -> RowChange {
     (topic.as_bytes().into(), None)
 }
 
-/// The row of the version.
-pub(super) fn version(version: DataVersion) -> RowChange {
-    (VERSION_KEY.into(), Some(version.encode_standard().into()))
-}
-
 impl Document for TopicsDocument {
     fn rows(&self) -> Vec<Row> {
-        let version = version(self.data_version);
+        let version = version_row(self.data_version);
         let topics = self.topic_config_table.iter().map(|(name, config)| {
             let (_, value) = put(config);
             (name.as_bytes().into(), value)
         });
-        let rows = std::iter::once(version).chain(topics);
-        rows.filter_map(|(key, value)| Some((key, value?)))
-            .collect()
+        put_rows(std::iter::once(version).chain(topics))
     }
 
     fn add(&mut self, key: &[u8], value: &[u8]) -> Result<(), String> {
-        if key == VERSION_KEY {
-            self.data_version = parse(value)?;
+        if key.is_empty() {
+            self.data_version = json_value(value)?;
             return Ok(());
         }
         let name = std::str::from_utf8(key).map_err(|error| error.to_string())?;
         self.topic_config_table
-            .insert(name.to_owned(), parse(value)?);
+            .insert(name.to_owned(), json_value(value)?);
         Ok(())
     }
-}
-
-fn parse<T: serde::de::DeserializeOwned>(value: &[u8]) -> Result<T, String> {
-    fastjson::from_slice(value).map_err(|error| error.to_string())
 }

@@ -1,7 +1,7 @@
 //! The topics every broker has.
 
-use super::TopicRules;
 use super::perm::{INHERIT, READ_WRITE};
+use crate::config::BrokerConfig;
 use common::names;
 use common::wire::body::TopicConfig;
 
@@ -12,7 +12,7 @@ const SCHEDULE_QUEUES: i32 = 18;
 const REVIVE_QUEUES: i32 = 8;
 
 /// The topics a broker creates when it starts.
-pub(super) fn topics(rules: &TopicRules) -> Vec<TopicConfig> {
+pub(super) fn topics(config: &BrokerConfig) -> Vec<TopicConfig> {
     let template = |enabled: bool| {
         if enabled {
             READ_WRITE | INHERIT
@@ -21,11 +21,7 @@ pub(super) fn topics(rules: &TopicRules) -> Vec<TopicConfig> {
         }
     };
     let plain = |name: &str| TopicConfig::new(name, 1, READ_WRITE);
-    let TopicRules {
-        cluster_name,
-        broker_name,
-        ..
-    } = rules;
+    let (cluster_name, broker_name) = (&config.broker_cluster_name, &config.broker_name);
     let revive = format!("{}{cluster_name}", names::REVIVE_LOG_TOPIC_PREFIX);
     let members = format!("{}{broker_name}", names::SYNC_BROKER_MEMBER_TOPIC_PREFIX);
     let mut topics = vec![
@@ -34,9 +30,9 @@ pub(super) fn topics(rules: &TopicRules) -> Vec<TopicConfig> {
         TopicConfig::new(
             cluster_name,
             CLUSTER_TOPIC_QUEUES,
-            template(rules.cluster_topic),
+            template(config.cluster_topic_enable),
         ),
-        TopicConfig::new(broker_name, 1, template(rules.broker_topic)),
+        TopicConfig::new(broker_name, 1, template(config.broker_topic_enable)),
         plain(names::OFFSET_MOVED_EVENT),
         TopicConfig::new(names::SCHEDULE_TOPIC, SCHEDULE_QUEUES, READ_WRITE),
         plain(&names::reply_topic(cluster_name)),
@@ -48,14 +44,11 @@ pub(super) fn topics(rules: &TopicRules) -> Vec<TopicConfig> {
         plain(names::ROCKSDB_TRANS_OP_HALF_TOPIC),
         plain(names::TIMER_TOPIC),
     ];
-    if rules.auto_create {
-        let default = names::AUTO_CREATE_TOPIC_KEY_TOPIC;
-        topics.push(TopicConfig::new(
-            default,
-            rules.default_queue_nums,
-            READ_WRITE | INHERIT,
-        ));
+    if config.auto_create_topic_enable {
+        let queues = i32::try_from(config.default_topic_queue_nums).unwrap_or(i32::MAX);
+        let name = names::AUTO_CREATE_TOPIC_KEY_TOPIC;
+        topics.push(TopicConfig::new(name, queues, READ_WRITE | INHERIT));
     }
-    topics.extend(rules.trace_topic.as_deref().map(plain));
+    topics.extend(config.trace_topic().map(plain));
     topics
 }

@@ -5,10 +5,15 @@ mod update;
 
 use super::entry::{Topic, TopicCounters, Traffic};
 use super::rows::{self, TopicsDocument};
-use super::{TopicRules, system};
-use crate::config_file::ConfigFileError;
-use crate::kv::{Exported, Family, KvAtStart, KvError, KvTable, RowChange, TableError};
+use super::{perm, system};
+use crate::config::BrokerConfig;
+use crate::error::ChangeError;
+use crate::kv::{
+    Document, Exported, Family, KvAtStart, KvTable, RowChange, TableError, version_row,
+};
 use common::clock::Clock;
+use common::config::Live;
+use common::names;
 use common::wire::body::{DataVersion, TopicConfig, TopicConfigSerializeWrapper};
 use hashbrown::HashMap;
 use parking_lot::{Mutex, MutexGuard, RwLock};
@@ -25,7 +30,7 @@ pub struct TopicTable {
 }
 
 struct Shared {
-    rules: TopicRules,
+    settings: Arc<Live<BrokerConfig>>,
     clock: Arc<dyn Clock>,
     table: KvTable,
     /// Held while a change is made and written, so that changes have an order. Readers never wait for it.
@@ -51,13 +56,6 @@ struct Topics {
 /// Changes remembered for name servers that follow at some distance. Others are looked for among all topics.
 const RECENT_CHANGES: usize = 1_024;
 
-/// What one change does to the table.
-#[derive(Default)]
-struct Change {
-    put: Vec<TopicConfig>,
-    remove: Vec<String>,
-}
-
 impl TopicTable {
     /// The topics of the rows or of the file at `path`, and those every broker has.
     ///
@@ -66,7 +64,7 @@ impl TopicTable {
     pub fn open(
         start: &mut KvAtStart,
         path: &Path,
-        rules: TopicRules,
+        settings: Arc<Live<BrokerConfig>>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, TableError> {
         let (table, stored) = KvTable::open::<TopicsDocument>(start, Family::Topics, path)?;
@@ -74,7 +72,8 @@ impl TopicTable {
             || DataVersion::new(clock.now().0),
             |stored| stored.data_version,
         );
-        let system = system::topics(&rules)
+        let config = settings.get();
+        let system = system::topics(&config)
             .into_iter()
             .map(|config| (config.topic_name.clone(), config));
         let stored = stored
@@ -86,16 +85,16 @@ impl TopicTable {
             ..Topics::default()
         };
         // What is stored about a system topic counts, as an operator may have changed it.
-        for (name, config) in system.chain(stored) {
-            let config = TopicConfig {
-                topic_name: name,
-                ..config
+        for (topic_name, stored) in system.chain(stored) {
+            let topic = TopicConfig {
+                topic_name,
+                ..stored
             };
-            topics.insert(&rules, config, version.counter);
+            topics.insert(&config, topic, version.counter);
         }
         Ok(Self {
             shared: Arc::new(Shared {
-                rules,
+                settings,
                 clock,
                 table,
                 changing: Mutex::default(),
@@ -107,14 +106,23 @@ impl TopicTable {
         })
     }
 
-    /// The topic of that name.
+    /// The topic of that name. That of a light queue is made up: there may be very many, and nobody configures them.
     pub fn get(&self, topic: &str) -> Option<Arc<Topic>> {
-        self.shared.topics.read().by_name.get(topic).cloned()
+        let known = self.shared.topics.read().by_name.get(topic).cloned();
+        known.or_else(|| {
+            let config = || TopicConfig::new(topic, 1, perm::READ_WRITE);
+            self.is_light(topic)
+                .then(|| topic_of(&self.shared.settings.now(), config(), 0, None))
+        })
     }
 
     /// True when there is a topic of that name.
     pub fn contains(&self, topic: &str) -> bool {
-        self.shared.topics.read().by_name.contains_key(topic)
+        self.shared.topics.read().by_name.contains_key(topic) || self.is_light(topic)
+    }
+
+    fn is_light(&self, topic: &str) -> bool {
+        self.shared.settings.now().enable_lmq && names::is_light_queue(topic)
     }
 
     /// All topics, by name.
@@ -125,7 +133,9 @@ impl TopicTable {
     /// All topics, and the version they are of.
     pub fn snapshot(&self) -> (DataVersion, BTreeMap<Arc<str>, Arc<Topic>>) {
         let topics = self.shared.topics.read();
-        (topics.version, topics.copy())
+        let all = topics.by_name.iter();
+        let all = all.map(|(name, topic)| (Arc::clone(name), Arc::clone(topic)));
+        (topics.version, all.collect())
     }
 
     /// How many topics there are.
@@ -161,9 +171,9 @@ impl TopicTable {
         self.shared.version.subscribe()
     }
 
-    /// What the settings say about topics.
-    pub fn rules(&self) -> &TopicRules {
-        &self.shared.rules
+    /// The settings are other ones: what somebody has remembered of topics is looked up again.
+    pub fn settings_changed(&self) {
+        self.shared.generation.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Topics changed after the version with this counter, with the version they are of, as a registration tells it.
@@ -187,30 +197,32 @@ impl TopicTable {
         topics.version
     }
 
-    /// Brings a change to the disk, then lets everybody see it. The guard is of the lock under which it was decided.
+    /// Brings a change to the disk, then lets everybody see it: topics that are so from now on, and topics that go. The guard is of the lock under which it was decided.
     fn make(
         &self,
         _changing: &MutexGuard<'_, ()>,
-        change: Change,
-    ) -> Result<Vec<Arc<Topic>>, Arc<KvError>> {
-        if change.put.is_empty() && change.remove.is_empty() {
+        put: Vec<TopicConfig>,
+        remove: &[&str],
+    ) -> Result<Vec<Arc<Topic>>, ChangeError> {
+        if put.is_empty() && remove.is_empty() {
             return Ok(Vec::new());
         }
         let shared = &*self.shared;
-        let before = shared.topics.read().rows(&change);
-        let (made, version) = self.plan(change.put);
+        let before = shared.topics.read().rows(&put, remove);
+        let (made, version) = self.plan(put);
         let after = made.iter().map(|topic| rows::put(topic));
-        let gone = change.remove.iter().map(|topic| rows::gone(topic));
-        let version_row = rows::version(version);
-        if let Err(error) = shared.table.store(after.chain(gone).chain([version_row])) {
+        let gone = remove.iter().map(|topic| rows::gone(topic));
+        let version_row = version_row(version);
+        if let Err(source) = shared.table.store(after.chain(gone).chain([version_row])) {
             // The failed write may have reached the disk in part, and it is tried again: as things are, then.
             shared.table.submit(before);
-            return Err(error);
+            let table = "topic";
+            return Err(ChangeError::Kv { table, source });
         }
         {
             let mut topics = shared.topics.write();
-            for topic in &change.remove {
-                if let Some(removed) = topics.by_name.remove(topic.as_str()) {
+            for topic in remove {
+                if let Some(removed) = topics.by_name.remove(*topic) {
                     let (messages, bytes) = removed.counters().total();
                     shared.deleted.add(messages, bytes);
                 }
@@ -236,7 +248,7 @@ impl TopicTable {
         version.advance(0, shared.clock.now().0);
         let made = configs.into_iter().map(|config| {
             let known = topics.by_name.get(config.topic_name.as_str());
-            shared.rules.topic(config, version.counter, known)
+            topic_of(&shared.settings.now(), config, version.counter, known)
         });
         (made.collect(), version)
     }
@@ -247,29 +259,31 @@ impl Exported for TopicTable {
         &self.shared.table
     }
 
-    fn persist(&self) -> Result<(), ConfigFileError> {
-        self.shared.table.export(|| {
-            let topics = self.shared.topics.read();
-            TopicsDocument::new(topics.version, topics.by_name.values())
-        })
+    fn document(&self) -> impl Document {
+        let topics = self.shared.topics.read();
+        TopicsDocument::new(topics.version, topics.by_name.values())
     }
 }
 
-impl TopicRules {
-    fn topic(&self, config: TopicConfig, since: i64, before: Option<&Arc<Topic>>) -> Arc<Topic> {
-        let counters = before.map_or_else(
-            || Arc::new(TopicCounters::default()),
-            |before| before.shared_counters(),
-        );
-        let system = self.is_system_topic(&config.topic_name);
-        Arc::new(Topic::new(config, system, since, counters))
-    }
+/// The topic of a configuration, with the counters of the one it takes the place of.
+fn topic_of(
+    settings: &BrokerConfig,
+    config: TopicConfig,
+    since: i64,
+    before: Option<&Arc<Topic>>,
+) -> Arc<Topic> {
+    let counters = before.map_or_else(
+        || Arc::new(TopicCounters::default()),
+        |before| before.shared_counters(),
+    );
+    let system = settings.is_system_topic(&config.topic_name);
+    Arc::new(Topic::new(config, system, since, counters))
 }
 
 impl Topics {
-    fn insert(&mut self, rules: &TopicRules, config: TopicConfig, since: i64) -> Arc<Topic> {
+    fn insert(&mut self, settings: &BrokerConfig, config: TopicConfig, since: i64) -> Arc<Topic> {
         let name: Arc<str> = config.topic_name.as_str().into();
-        let topic = rules.topic(config, since, self.by_name.get(&name));
+        let topic = topic_of(settings, config, since, self.by_name.get(&name));
         self.by_name.insert(name, Arc::clone(&topic));
         topic
     }
@@ -297,21 +311,14 @@ impl Topics {
     }
 
     /// The rows that a change touches, as they are now.
-    fn rows(&self, change: &Change) -> Vec<RowChange> {
-        let put = change.put.iter().map(|config| &config.topic_name);
-        let touched = put.chain(&change.remove);
-        let rows = touched.map(|name| match self.by_name.get(name.as_str()) {
+    fn rows(&self, put: &[TopicConfig], remove: &[&str]) -> Vec<RowChange> {
+        let put = put.iter().map(|config| config.topic_name.as_str());
+        let touched = put.chain(remove.iter().copied());
+        let rows = touched.map(|name| match self.by_name.get(name) {
             Some(topic) => rows::put(topic),
             None => rows::gone(name),
         });
-        rows.chain([rows::version(self.version)]).collect()
-    }
-
-    fn copy(&self) -> BTreeMap<Arc<str>, Arc<Topic>> {
-        self.by_name
-            .iter()
-            .map(|(name, topic)| (Arc::clone(name), Arc::clone(topic)))
-            .collect()
+        rows.chain([version_row(self.version)]).collect()
     }
 }
 

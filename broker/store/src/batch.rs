@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use common::ids::{PhysicalOffset, QueueOffset};
 use common::message::property_crc;
-use common::message::record::{self, Encoded, RecordParts};
+use common::message::record::{self, BODY_CRC_AT, Encoded, RecordParts};
 use common::message::{sys_flag, tags_code};
 
-use crate::consume_queue::Queue;
+use crate::consume_queue::{Queue, QueueKind, QueueTable};
 use crate::error::StoreError;
 use crate::index::keys::{Keys, is_indexed};
+use crate::late::Late;
 use crate::schedule::DelayLevel;
 
 /// Memory an idle batch may keep.
@@ -27,6 +28,10 @@ pub struct RecordBatch {
     group: Option<u32>,
     /// Whether records end in a checksum over all of them.
     pub(crate) property_crc: bool,
+    /// Where light queues are, if messages go into them.
+    light: Option<Arc<QueueTable>>,
+    /// The first entries have their offsets.
+    settled: usize,
 }
 
 /// One record of the batch.
@@ -40,8 +45,12 @@ pub(crate) struct Entry {
     pub(crate) delay_level: Option<DelayLevel>,
     /// Where the hashes of its keys begin.
     hashes_from: usize,
-    /// Whether consumers will see it.
-    pub(crate) queued: bool,
+    /// Messages that consumers will see: none of a record that is in the log only.
+    pub(crate) messages: u32,
+    /// Offset of the first of them, once it is known.
+    pub(crate) queue_offset: u64,
+    /// What its properties still lack.
+    pub(crate) late: Option<Box<Late>>,
     /// Records of one group go into the same segment.
     pub(crate) group: Option<u32>,
 }
@@ -74,9 +83,10 @@ impl Entry {
 }
 
 impl RecordBatch {
-    pub(crate) fn new(property_crc: bool) -> Self {
+    pub(crate) fn new(property_crc: bool, light: Option<Arc<QueueTable>>) -> Self {
         Self {
             property_crc,
+            light,
             ..Self::default()
         }
     }
@@ -115,6 +125,40 @@ impl RecordBatch {
             self.hashes.truncate(first.hashes_from);
         }
         self.entries.truncate(len);
+        self.settled = self.settled.min(len);
+    }
+
+    /// Forgets the records that are not to be kept, by their number; the others close up.
+    pub fn retain(&mut self, mut keep: impl FnMut(usize) -> bool) {
+        let bytes = std::mem::take(&mut self.bytes);
+        let hashes = std::mem::take(&mut self.hashes);
+        let entries = std::mem::take(&mut self.entries);
+        let mut end = hashes.len();
+        let ends = entries.iter().rev();
+        let mut ends: Vec<usize> = ends
+            .map(|entry| std::mem::replace(&mut end, entry.hashes_from))
+            .collect();
+        ends.reverse();
+        for (number, (mut entry, end)) in entries.into_iter().zip(ends).enumerate() {
+            if keep(number) {
+                let from = std::mem::replace(&mut entry.start, self.bytes.len());
+                self.bytes
+                    .extend_from_slice(&bytes[from..from + entry.len()]);
+                let from = std::mem::replace(&mut entry.hashes_from, self.hashes.len());
+                self.hashes.extend_from_slice(&hashes[from..end]);
+                self.entries.push(entry);
+            }
+        }
+    }
+
+    /// The checksum in a record over its body.
+    ///
+    /// # Panics
+    /// There is no such record.
+    pub fn body_crc(&self, record: usize) -> u32 {
+        let at = self.entries[record].start + BODY_CRC_AT;
+        let field = self.bytes[at..].first_chunk();
+        u32::from_be_bytes(*field.unwrap_or(&[0; 4]))
     }
 
     /// The records with the hashes of their keys.
@@ -150,16 +194,27 @@ impl RecordBatch {
             "a record goes to the queue it names"
         );
         let start = self.bytes.len();
-        let encoded = if self.property_crc {
-            let properties = &property_crc::with_room(parts.properties);
-            let parts = RecordParts {
-                properties,
+        let late = Late::of(
+            queue,
+            parts.sys_flag,
+            parts.properties,
+            self.light.as_deref(),
+        );
+        let (late, roomy) = late.unzip();
+        let mut stored = roomy.as_deref().unwrap_or(parts.properties);
+        let with_crc;
+        if self.property_crc {
+            with_crc = property_crc::with_room(stored);
+            stored = &with_crc;
+        }
+        let encoded = record::encode(
+            &RecordParts {
+                properties: stored,
                 ..*parts
-            };
-            record::encode(&parts, &mut self.bytes)?
-        } else {
-            record::encode(parts, &mut self.bytes)?
-        };
+            },
+            &mut self.bytes,
+        )?;
+        let late = late.map(|late| Box::new(late.encoded(stored.len())));
         let keys = Keys::of(parts.properties);
         let hashes_from = self.hashes.len();
         if is_indexed(encoded.sys_flag) {
@@ -172,9 +227,64 @@ impl RecordBatch {
             tags_code: keys.tags.map_or(0, tags_code),
             delay_level: DelayLevel::of(parts.topic.as_bytes(), parts.properties.as_bytes()),
             hashes_from,
-            queued: sys_flag::is_queued(encoded.sys_flag),
+            messages: if sys_flag::is_queued(encoded.sys_flag) {
+                let properties = parts.properties.as_bytes();
+                queue.kind().messages(encoded.sys_flag, properties)
+            } else {
+                0
+            },
+            queue_offset: 0,
+            late,
             group: self.group,
         });
         Ok(())
+    }
+
+    /// Gives the entries before the `end`th their offsets, those that have none yet; under the append
+    /// lock. Their lengths are final then.
+    pub(crate) fn settle(&mut self, end: usize) {
+        for entry in &mut self.entries[self.settled.min(end)..end] {
+            entry.queue_offset = entry.queue.take_next(entry.messages);
+            let len = entry.len();
+            let Some(late) = &mut entry.late else {
+                continue;
+            };
+            for (queue, offset) in late.light() {
+                *offset = queue.take_next(1);
+            }
+            let record = &mut self.bytes[entry.start..entry.start + len];
+            let len = late.fill(record, self.property_crc, entry.queue_offset);
+            entry.encoded.bytes = u32::try_from(len).unwrap_or(u32::MAX);
+        }
+        self.settled = self.settled.max(end);
+    }
+
+    /// Takes the offsets of the entries from the `from`th on back; under the append lock.
+    pub(crate) fn unsettle(&mut self, from: usize) {
+        let settled = std::mem::replace(&mut self.settled, 0);
+        for entry in &mut self.entries[from.min(settled)..settled] {
+            entry.queue.give_back(entry.messages);
+            if let Some(late) = &mut entry.late {
+                late.light().for_each(|(queue, _)| queue.give_back(1));
+            }
+        }
+    }
+
+    /// Entries whose topic was deleted since go into its new queues.
+    pub(crate) fn renew(&mut self, queues: &QueueTable) {
+        let renew = |queue: &mut Arc<Queue>| {
+            if queue.is_deleted() {
+                *queue = queues.get_or_create(queue.topic(), queue.id());
+            }
+        };
+        for entry in &mut self.entries {
+            renew(&mut entry.queue);
+            if entry.queue.kind() == QueueKind::Simple {
+                entry.messages = entry.messages.min(1);
+            }
+            if let Some(late) = &mut entry.late {
+                late.light().for_each(|(queue, _)| renew(queue));
+            }
+        }
     }
 }

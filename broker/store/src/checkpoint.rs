@@ -6,11 +6,12 @@
 //! run since.
 
 use std::io;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::PathBuf;
+
+use bytes::{Buf as _, BufMut as _};
 
 use crate::error::StoreError;
-use crate::files::{Files, StoreFile};
+use crate::files::{FileSystem, NamedFile};
 use crate::index::{HEADER_BYTES, Header, IndexMark, Resume};
 use crate::planted::{Fault, planted};
 
@@ -33,7 +34,8 @@ const INDEX_NAME_AT: usize = INDEX_SKIP_AT + 8;
 const INDEX_FILES_AT: usize = INDEX_NAME_AT + 8;
 const INDEX_HEADER_AT: usize = INDEX_FILES_AT + 8;
 const MARK_FIELDS_AT: usize = INDEX_HEADER_AT + HEADER_BYTES;
-const NONE: [u8; 8] = (-1_i64).to_be_bytes();
+/// Stands where there is no position and no name.
+const NONE: i64 = -1;
 const MARK_CRC_AT: usize = MARK_FIELDS_AT + FIELDS_BYTES;
 const WRITTEN_BYTES: usize = MARK_CRC_AT + 4;
 // One sector: it is written as a whole or not at all.
@@ -62,34 +64,36 @@ pub struct Checkpoint {
 /// The open file.
 #[derive(Debug)]
 pub(crate) struct CheckpointFile {
-    file: Arc<dyn StoreFile>,
+    file: NamedFile,
 }
 
 impl CheckpointFile {
     /// Opens or creates `path`; what it says comes with it.
-    pub(crate) fn open(files: &dyn Files, path: &Path) -> Result<(Self, Checkpoint), StoreError> {
-        let file = match files.open(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => files
-                .create(path, FILE_BYTES, false)
-                .map_err(StoreError::io("create", path))?,
-            opened => opened.map_err(StoreError::io("open", path))?,
+    pub(crate) fn open(
+        files: &FileSystem,
+        path: PathBuf,
+    ) -> Result<(Self, Checkpoint), StoreError> {
+        let file = match files.open_if_there(path.clone())? {
+            Some(file) => file,
+            None => files.create(path, FILE_BYTES, false)?,
         };
+        let file = Self { file };
+        let checkpoint = Checkpoint::decode(&file.read()?);
+        Ok((file, checkpoint))
+    }
+
+    /// The bytes of the file. An unfinished one says nothing, which is always safe.
+    fn read(&self) -> Result<[u8; WRITTEN_BYTES], StoreError> {
         let mut bytes = [0; WRITTEN_BYTES];
-        match file.read_at(&mut bytes, 0) {
-            // An unfinished file says nothing, which is always safe.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
-            read => read.map_err(StoreError::io("read", path))?,
+        match self.file.read_at(&mut bytes, 0) {
+            Err(error) if !error.is(io::ErrorKind::UnexpectedEof) => Err(error),
+            _ => Ok(bytes),
         }
-        Ok((Self { file }, Checkpoint::decode(&bytes)))
     }
 
     /// Writes and syncs.
-    pub(crate) fn write(&self, checkpoint: &Checkpoint) -> io::Result<()> {
-        let mut bytes = [0; WRITTEN_BYTES];
-        match self.file.read_at(&mut bytes, 0) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
-            read => read?,
-        }
+    pub(crate) fn write(&self, checkpoint: &Checkpoint) -> Result<(), StoreError> {
+        let mut bytes = self.read()?;
         checkpoint.encode(&mut bytes);
         self.file.write_at(&bytes, 0)?;
         if planted(Fault::CheckpointNotSynced) {
@@ -106,11 +110,7 @@ impl Checkpoint {
     }
 
     fn decode(bytes: &[u8; WRITTEN_BYTES]) -> Self {
-        let i64_at = |at: usize| {
-            bytes[at..]
-                .first_chunk()
-                .map_or(0, |b| i64::from_be_bytes(*b))
-        };
+        let i64_at = |at: usize| (&bytes[at..]).get_i64();
         let crc = crc32fast::hash(&bytes[MARK_AT..MARK_CRC_AT]).to_be_bytes();
         let no_queues = bytes[MARK_AT..MARK_OFFSET_AT] == EMPTY_MAGIC;
         let ours = (no_queues || bytes[MARK_AT..MARK_OFFSET_AT] == MARK_MAGIC)
@@ -123,14 +123,10 @@ impl Checkpoint {
         let index = u64_at(INDEX_OFFSET_AT).map(|offset| IndexMark {
             resume: Resume {
                 offset,
-                skip: u64_at(INDEX_SKIP_AT)
-                    .and_then(|skip| u32::try_from(skip).ok())
-                    .unwrap_or(0),
+                skip: i64_at(INDEX_SKIP_AT).try_into().unwrap_or(0),
             },
             newest: newest.map(|(name, header)| (name, Header::decode(header))),
-            files: u64_at(INDEX_FILES_AT)
-                .and_then(|files| usize::try_from(files).ok())
-                .unwrap_or(0),
+            files: i64_at(INDEX_FILES_AT).try_into().unwrap_or(0),
             full_timestamp: index_timestamp,
         });
         Self {
@@ -146,44 +142,33 @@ impl Checkpoint {
 
     /// Over what stood there: fields we do not know keep their values.
     fn encode(&self, bytes: &mut [u8; WRITTEN_BYTES]) {
-        let mut put = |at: usize, value: [u8; 8]| bytes[at..at + 8].copy_from_slice(&value);
-        put(PHYSIC_TIMESTAMP_AT, self.physic_timestamp.to_be_bytes());
-        put(LOGICS_TIMESTAMP_AT, self.logics_timestamp.to_be_bytes());
-        put(
-            LOGICS_PHYSICAL_OFFSET_AT,
-            self.logics_physical_offset.to_be_bytes(),
-        );
-        if let Some(index) = &self.index {
-            put(INDEX_TIMESTAMP_AT, index.full_timestamp.to_be_bytes());
-        }
-        match self.indexed {
+        let mut put = |at: usize, value: i64| (&mut bytes[at..]).put_i64(value);
+        let wire = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        put(PHYSIC_TIMESTAMP_AT, self.physic_timestamp);
+        put(LOGICS_TIMESTAMP_AT, self.logics_timestamp);
+        put(LOGICS_PHYSICAL_OFFSET_AT, wire(self.logics_physical_offset));
+        let magic = match self.indexed {
             Some(indexed) => {
-                let empty = self.no_queues;
-                put(MARK_AT, if empty { EMPTY_MAGIC } else { MARK_MAGIC });
-                put(MARK_OFFSET_AT, indexed.to_be_bytes());
+                put(MARK_OFFSET_AT, wire(indexed));
+                if self.no_queues {
+                    EMPTY_MAGIC
+                } else {
+                    MARK_MAGIC
+                }
             }
-            None => put(MARK_AT, [0; 8]),
+            None => [0; 8],
+        };
+        put(MARK_AT, i64::from_be_bytes(magic));
+        if let Some(index) = &self.index {
+            put(INDEX_TIMESTAMP_AT, index.full_timestamp);
         }
         let resume = self.index.map(|index| index.resume);
-        put(
-            INDEX_OFFSET_AT,
-            resume.map_or(NONE, |resume| resume.offset.to_be_bytes()),
-        );
-        put(
-            INDEX_SKIP_AT,
-            u64::from(resume.map_or(0, |resume| resume.skip)).to_be_bytes(),
-        );
         let newest = self.index.and_then(|index| index.newest);
-        put(
-            INDEX_NAME_AT,
-            newest.map_or(NONE, |(name, _)| name.to_be_bytes()),
-        );
-        put(
-            INDEX_FILES_AT,
-            self.index
-                .map_or(0, |index| index.files as u64)
-                .to_be_bytes(),
-        );
+        let files = self.index.map_or(0, |index| index.files as u64);
+        put(INDEX_OFFSET_AT, resume.map_or(NONE, |at| wire(at.offset)));
+        put(INDEX_SKIP_AT, resume.map_or(0, |at| at.skip.into()));
+        put(INDEX_NAME_AT, newest.map_or(NONE, |(name, _)| wire(name)));
+        put(INDEX_FILES_AT, wire(files));
         let header = newest.map_or([0; HEADER_BYTES], |(_, header)| header.encode());
         bytes[INDEX_HEADER_AT..MARK_FIELDS_AT].copy_from_slice(&header);
         let fields: [u8; FIELDS_BYTES] = std::array::from_fn(|at| bytes[at]);
@@ -195,6 +180,8 @@ impl Checkpoint {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::sim::SimFiles;
 
@@ -228,14 +215,19 @@ mod tests {
 
     fn written() -> Arc<SimFiles> {
         let files = SimFiles::new();
-        let (file, before) = CheckpointFile::open(&*files, Path::new("/c")).unwrap();
+        let (file, before) = open(&files);
         assert_eq!(before, Checkpoint::default());
         file.write(&WRITTEN).unwrap();
         files
     }
 
-    fn read(files: &SimFiles) -> Checkpoint {
-        CheckpointFile::open(files, Path::new("/c")).unwrap().1
+    fn open(files: &Arc<SimFiles>) -> (CheckpointFile, Checkpoint) {
+        let files = FileSystem::new(Arc::clone(files) as _);
+        CheckpointFile::open(&files, "/c".into()).unwrap()
+    }
+
+    fn read(files: &Arc<SimFiles>) -> Checkpoint {
+        open(files).1
     }
 
     #[test]
@@ -280,7 +272,7 @@ mod tests {
     #[test]
     fn index_that_is_not_kept_is_nothing() {
         let files = written();
-        let (file, _) = CheckpointFile::open(&*files, Path::new("/c")).unwrap();
+        let (file, _) = open(&files);
         let checkpoint = Checkpoint {
             index: None,
             ..WRITTEN
@@ -293,7 +285,7 @@ mod tests {
     fn fields_of_others_are_kept() {
         let files = written();
         files.overwrite("/c", 24, &[9; 16]);
-        let (file, _) = CheckpointFile::open(&*files, Path::new("/c")).unwrap();
+        let (file, _) = open(&files);
         file.write(&WRITTEN).unwrap();
         assert_eq!(files.bytes("/c").unwrap()[24..40], [9; 16]);
         assert_eq!(read(&files), WRITTEN);

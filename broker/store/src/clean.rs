@@ -5,9 +5,9 @@
 //! nobody finds it any more. Files go one by one, oldest first, each safely before the next, and only
 //! once the checkpoint no longer needs them. So a crash at any point leaves a log without holes.
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use common::clock::{Clock, Millis, local_hour};
@@ -18,29 +18,26 @@ use crate::commit_log::{CommitLog, Level};
 use crate::config::{RetentionConfig, StoreConfig};
 use crate::consume_queue::QueueTable;
 use crate::error::StoreError;
-use crate::files::Files;
 use crate::flush::IndexFlush;
 use crate::planted::{Fault, planted};
 use crate::retention::{Decision, Disk, Found, decide};
 
+/// Time between two looks for a request that came before it is known what still waits.
+const UNTIL_KNOWN: Duration = Duration::from_millis(500);
+
 /// What the thread `store-clean` works on.
 pub(crate) struct Clean {
-    config: RetentionConfig,
+    config: Mutex<RetentionConfig>,
+    needed_from: Arc<AtomicU64>,
     log_directory: PathBuf,
     root: PathBuf,
-    parts: CleanParts,
+    log: Arc<CommitLog>,
+    queues: Arc<QueueTable>,
+    index: Arc<IndexFlush>,
+    clock: Arc<dyn Clock>,
     work: Mutex<Work>,
     asked: Mutex<Asked>,
     wake: Condvar,
-}
-
-/// The parts of the store it acts on.
-pub(crate) struct CleanParts {
-    pub(crate) log: Arc<CommitLog>,
-    pub(crate) queues: Arc<QueueTable>,
-    pub(crate) index: Arc<IndexFlush>,
-    pub(crate) files: Arc<dyn Files>,
-    pub(crate) clock: Arc<dyn Clock>,
 }
 
 /// State of the one run there is at a time.
@@ -60,12 +57,22 @@ struct Asked {
 }
 
 impl Clean {
-    pub(crate) fn new(config: &StoreConfig, parts: CleanParts) -> Self {
+    pub(crate) fn new(
+        config: &StoreConfig,
+        log: Arc<CommitLog>,
+        queues: Arc<QueueTable>,
+        index: Arc<IndexFlush>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Self {
-            config: config.retention.clone(),
+            config: Mutex::new(config.retention.clone()),
+            needed_from: Arc::clone(&config.needed_from),
             log_directory: config.commit_log.clone(),
             root: config.root.clone(),
-            parts,
+            log,
+            queues,
+            index,
+            clock,
             work: Mutex::new(Work {
                 leaving: None,
                 followed: 0,
@@ -81,12 +88,30 @@ impl Clean {
         let mut asked = self.asked.lock();
         while !asked.stop {
             if !asked.delete {
-                self.wake.wait_for(&mut asked, self.config.interval);
+                let interval = self.settings().interval;
+                self.wake.wait_for(&mut asked, interval);
+            } else if !self.knows_what_waits() {
+                self.wake.wait_for(&mut asked, UNTIL_KNOWN);
             }
             if !asked.stop {
                 MutexGuard::unlocked(&mut asked, || self.step());
             }
         }
+    }
+
+    /// Goes on with other settings, from the next look on.
+    pub(crate) fn apply(&self, config: RetentionConfig) {
+        *self.config.lock() = config;
+        self.wake.notify_one();
+    }
+
+    /// Nobody has said so in the first moment after a start: nothing expires then, and a request has to wait.
+    fn knows_what_waits(&self) -> bool {
+        self.needed_from.load(Relaxed) > 0
+    }
+
+    fn settings(&self) -> RetentionConfig {
+        self.config.lock().clone()
     }
 
     /// Asks for a deletion of all that has expired, now.
@@ -110,7 +135,8 @@ impl Clean {
             // Perhaps there is room again.
             self.look(false);
         }
-        if requested && decision.delete == self.config.batch && removed.is_ok() {
+        let is_more = decision.delete == self.settings().batch && removed.is_ok();
+        if requested && (is_more || !self.knows_what_waits()) {
             self.asked.lock().delete = true;
         }
         let outcome = removed.and(self.follow(&mut work));
@@ -122,23 +148,26 @@ impl Clean {
 
     /// Decides, and opens or closes the log for appends.
     pub(crate) fn look(&self, requested: bool) -> Decision {
-        let CleanParts {
-            log, files, clock, ..
-        } = &self.parts;
-        let now = clock.now();
-        let written: Vec<Millis> = log
-            .segments
-            .all()
+        let (log, files) = (&self.log, self.queues.files().raw());
+        let now = self.clock.now();
+        let segments = log.segments.all();
+        let needed_from = self.needed_from.load(Relaxed);
+        let unneeded = segments
+            .iter()
+            .take_while(|segment| segment.base + log.segments.bytes <= needed_from)
+            .count();
+        let written: Vec<Millis> = segments
             .iter()
             // One that does not say when it was written is kept.
-            .map(|segment| files.modified(&segment.path).unwrap_or(now))
+            .map(|segment| files.modified(segment.path()).unwrap_or(now))
             .collect();
         let decision = decide(
-            &self.config,
+            &self.settings(),
             &Found {
                 now,
                 hour: local_hour(now),
                 written: &written,
+                unneeded,
                 segment_bytes: log.segments.bytes,
                 log_disk: files.space(&self.log_directory).ok(),
                 queue_disk: files.space(&self.root).ok(),
@@ -158,25 +187,25 @@ impl Clean {
 
     fn remove(&self, work: &mut Work, decision: Decision) -> Result<(), StoreError> {
         self.finish(work)?;
-        let CleanParts { log, index, .. } = &self.parts;
+        let log = &self.log;
         for removed in 0..decision.delete {
-            if removed > 0 && self.pause(self.config.segment_pause) {
+            if removed > 0 && self.pause(self.settings().segment_pause) {
                 return Ok(());
             }
             let end = log.segments.min_offset() + log.segments.bytes;
             // Recovery starts at the checkpoint: what lies behind it has to be there.
-            if !planted(Fault::CleanedBeforeCheckpoint) && !index.cover(end)? {
+            if !planted(Fault::CleanedBeforeCheckpoint) && !self.index.cover(end)? {
                 return Ok(());
             }
             if planted(Fault::CleanedNewestFirst)
                 && removed + 1 < decision.delete
                 && let Some(next) = log.segments.all().get(1)
             {
-                let _ = self.parts.files.delete(&next.path);
+                let _ = self.queues.files().delete(next.path());
             }
             work.leaving = log.segments.take_first();
             if let Some(segment) = &work.leaving {
-                let path = segment.path.display();
+                let path = segment.path().display();
                 if decision.forced {
                     tracing::warn!(%path, "deleting a CommitLog file before its time: the disk is too full");
                 } else {
@@ -193,36 +222,30 @@ impl Clean {
         let Some(segment) = &work.leaving else {
             return Ok(());
         };
-        match self.parts.files.delete(&segment.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            deleted => deleted.map_err(StoreError::io("delete", &segment.path))?,
-        }
+        self.queues.files().delete_if_there(segment.path())?;
         work.leaving = None;
         Ok(())
     }
 
     /// Queues begin where the log begins.
     fn follow(&self, work: &mut Work) -> Result<(), StoreError> {
-        let CleanParts {
-            log, queues, index, ..
-        } = &self.parts;
-        let start = log.segments.min_offset();
+        let start = self.log.segments.min_offset();
         if start != work.followed {
-            queues.advance_min(start)?;
+            self.queues.advance_min(start)?;
             (work.followed, work.outdated) = (start, true);
         }
         // A segment that cannot be deleted is back after a restart, and needs its units then.
         if !work.outdated || work.leaving.is_some() {
             return Ok(());
         }
-        let mut failed = index.delete_index_before(start).err();
+        let mut failed = self.index.delete_index_before(start).err();
         work.outdated = failed.is_some();
-        for queue in queues.all().iter().filter(|queue| queue.is_outdated()) {
-            match queues.delete_outdated(queue) {
+        for queue in self.queues.all().iter().filter(|queue| queue.is_outdated()) {
+            match queue.delete_outdated() {
                 Ok(0) => {}
                 Ok(deleted) => {
                     tracing::info!(?queue, deleted, "deleted expired ConsumeQueue files");
-                    if self.pause(self.config.queue_pause) {
+                    if self.pause(self.settings().queue_pause) {
                         break;
                     }
                 }
@@ -236,26 +259,14 @@ impl Clean {
     /// The same work with other settings.
     #[cfg(test)]
     pub(crate) fn with(&self, config: RetentionConfig) -> Self {
-        let CleanParts {
-            log,
-            queues,
-            index,
-            files,
-            clock,
-        } = &self.parts;
         let store = StoreConfig {
             retention: config,
             commit_log: self.log_directory.clone(),
             ..StoreConfig::new(&self.root)
         };
-        let parts = CleanParts {
-            log: Arc::clone(log),
-            queues: Arc::clone(queues),
-            index: Arc::clone(index),
-            files: Arc::clone(files),
-            clock: Arc::clone(clock),
-        };
-        Self::new(&store, parts)
+        let (log, queues) = (Arc::clone(&self.log), Arc::clone(&self.queues));
+        let (index, clock) = (Arc::clone(&self.index), Arc::clone(&self.clock));
+        Self::new(&store, log, queues, index, clock)
     }
 
     /// Keeps the disk free for others for a while. True when the thread is to end.

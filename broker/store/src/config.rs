@@ -1,11 +1,13 @@
 //! Settings of the store.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use crate::consume_queue::QueueKind;
 use crate::consume_queue::ext::MIN_FILE_BYTES;
-use crate::consume_queue::unit::UNIT_BYTES;
 use crate::error::StoreError;
 use crate::open::RecoveryProgress;
 use crate::schedule::DelayLevels;
@@ -28,8 +30,36 @@ pub struct PropertyCrc {
     pub force: bool,
 }
 
+/// Topics that somebody else knows; asked when a queue is new.
+#[derive(Clone, Default)]
+pub struct TopicSet(Option<Arc<Contains>>);
+
+type Contains = dyn Fn(&str) -> bool + Send + Sync;
+
+impl TopicSet {
+    /// The topics for which `contains` says so.
+    pub fn new(contains: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(contains)))
+    }
+
+    /// Whether `topic` is one of them.
+    pub fn contains(&self, topic: &str) -> bool {
+        self.0.as_ref().is_some_and(|contains| contains(topic))
+    }
+}
+
+impl fmt::Debug for TopicSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TopicSet")
+    }
+}
+
 /// Settings of a store.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a setting of its own"
+)]
 pub struct StoreConfig {
     /// Directory of everything but the log.
     pub root: PathBuf,
@@ -39,6 +69,13 @@ pub struct StoreConfig {
     pub segment_bytes: u64,
     /// Bytes of a ConsumeQueue file, a multiple of 20. Must not change once there is a store.
     pub consume_queue_file_bytes: u64,
+    /// Bytes of a file of a queue for whole batches, a multiple of 46. Must not change once there is
+    /// one.
+    pub batch_consume_queue_file_bytes: u64,
+    /// Topics whose new queues are for whole batches.
+    pub batch_topics: TopicSet,
+    /// Whether messages get into the light queues they name, too.
+    pub light_queues: bool,
     /// Whether units lead to ext units.
     pub consume_queue_ext: bool,
     /// Bytes of a `ConsumeQueueExt` file. Must not change once there is one.
@@ -75,6 +112,8 @@ pub struct StoreConfig {
     pub progress: Arc<RecoveryProgress>,
     /// When old files go.
     pub retention: RetentionConfig,
+    /// Segments do not expire from this position on: something that waits there is still needed. Changes as it goes on.
+    pub needed_from: Arc<AtomicU64>,
 }
 
 /// When old files go, and when nothing more is taken.
@@ -150,6 +189,9 @@ impl StoreConfig {
             root,
             segment_bytes: 1 << 30,
             consume_queue_file_bytes: 300_000 * 20,
+            batch_consume_queue_file_bytes: 300_000 * 46,
+            batch_topics: TopicSet::default(),
+            light_queues: false,
             consume_queue_ext: false,
             consume_queue_ext_file_bytes: 48 << 20,
             max_message_bytes: 4 << 20,
@@ -168,6 +210,7 @@ impl StoreConfig {
             check_crc: true,
             progress: Arc::default(),
             retention: RetentionConfig::default(),
+            needed_from: Arc::new(AtomicU64::new(u64::MAX)),
         }
     }
 
@@ -192,11 +235,16 @@ impl StoreConfig {
                  no more than {INDEX_BYTES} bytes, work"
             ));
         }
-        let file_bytes = self.consume_queue_file_bytes;
-        if file_bytes == 0 || !file_bytes.is_multiple_of(UNIT_BYTES as u64) {
-            return refuse(format!(
-                "ConsumeQueue files of {file_bytes} bytes; multiples of 20 work"
-            ));
+        for (kind, file_bytes) in [
+            (QueueKind::Simple, self.consume_queue_file_bytes),
+            (QueueKind::Batch, self.batch_consume_queue_file_bytes),
+        ] {
+            let unit_bytes = kind.unit_bytes() as u64;
+            if file_bytes == 0 || !file_bytes.is_multiple_of(unit_bytes) {
+                return refuse(format!(
+                    "{kind:?} ConsumeQueue files of {file_bytes} bytes; multiples of {unit_bytes} work"
+                ));
+            }
         }
         let file_bytes = self.consume_queue_ext_file_bytes;
         if file_bytes < MIN_FILE_BYTES {

@@ -86,15 +86,18 @@ pub enum StoreError {
 
 impl StoreError {
     /// Wraps an error of the system; a full disk becomes its own kind.
-    pub(crate) fn io(op: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(op: &'static str, path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
-        move |source| {
-            if source.kind() == io::ErrorKind::StorageFull
-                || source.kind() == io::ErrorKind::QuotaExceeded
-            {
-                return Self::DiskFull { path, bytes: 0 };
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Self::DiskFull { path, bytes: 0 }
             }
-            Self::Io { op, path, source }
+            _ => Self::Io { op, path, source },
         }
+    }
+
+    /// Whether the system refused an operation for this reason.
+    pub(crate) fn is(&self, kind: io::ErrorKind) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == kind)
     }
 }

@@ -10,10 +10,12 @@ use bytes::Bytes;
 use common::clock::Millis;
 
 mod disk;
+mod named;
 #[cfg(any(test, feature = "sim"))]
 pub(crate) mod sim;
 
 pub use disk::DiskFiles;
+pub(crate) use named::{FileSystem, NamedFile, if_there};
 
 /// The file system a directory is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +34,14 @@ pub trait Files: Debug + Send + Sync + 'static {
     /// # Errors
     /// What the system says; `NotFound` when there is none.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn StoreFile>>;
+
+    /// As [`Self::open`], for reading only: who may not write can do that too.
+    ///
+    /// # Errors
+    /// As there.
+    fn open_to_read(&self, path: &Path) -> io::Result<Arc<dyn StoreFile>> {
+        self.open(path)
+    }
 
     /// Creates a file of `bytes` zeros that must not exist. `reserve`: the space is taken now, so
     /// that writing to it later cannot fail for lack of space, and the file's name is safe on disk

@@ -181,16 +181,12 @@ impl Flush {
             if synced.is_err() && planted(Fault::FailedSyncTriedAgain) {
                 return Err(StoreError::ShuttingDown);
             }
-            if let Err(source) = synced {
+            if let Err(error) = synced {
                 // Nobody knows what is on disk now, and a second sync would only hide it: the
                 // system has forgotten which pages could not be written.
-                self.log.fence(&segment.path, "sync", &source);
+                self.log.fence(&error);
                 *self.flushed.lock() = None;
-                return Err(StoreError::Io {
-                    op: "sync",
-                    path: segment.path.clone(),
-                    source,
-                });
+                return Err(error);
             }
         }
         self.durable.store(target, Ordering::SeqCst);
@@ -216,14 +212,6 @@ pub(crate) struct IndexFlush {
     wake: Arc<Condvar>,
 }
 
-/// Where an [`IndexFlush`] begins.
-pub(crate) struct IndexStart {
-    pub(crate) checkpoint: CheckpointFile,
-    /// What the checkpoint says, if it can be trusted.
-    pub(crate) written: Option<Written>,
-    pub(crate) clock: Arc<dyn Clock>,
-}
-
 /// How far `ConsumeQueue`s and key index are on disk.
 pub(crate) type Written = (Mark, Option<IndexMark>);
 
@@ -242,17 +230,16 @@ struct Progress {
 }
 
 impl IndexFlush {
+    /// `written` is what the checkpoint says, if it can be trusted.
     pub(crate) fn new(
         config: &StoreConfig,
         queues: Arc<QueueTable>,
         reput: Arc<Reput>,
         flush: Arc<Flush>,
-        IndexStart {
-            checkpoint,
-            written,
-            clock,
-        }: IndexStart,
+        checkpoint: CheckpointFile,
+        written: Option<Written>,
     ) -> Self {
+        let clock = Arc::clone(&flush.clock);
         let now = clock.monotonic();
         let wake = reput.index.as_ref().map(|index| index.wake());
         let synced_to = reput.dispatched();
@@ -350,10 +337,7 @@ impl IndexFlush {
         self.sync_now()?;
         // Oldest first: what a crash leaves has no hole.
         for path in &outdated {
-            self.queues
-                .files()
-                .delete(path)
-                .map_err(StoreError::io("delete", path))?;
+            self.queues.files().delete(path)?;
         }
         Ok(outdated.len())
     }
@@ -401,35 +385,32 @@ impl IndexFlush {
         // A unit on disk whose record is not would make recovery look for it in vain.
         self.flush.flush()?;
         if planted(Fault::CheckpointBeforeQueues) {
-            self.note(progress, mark, index)?;
+            Self::note(progress, mark, index)?;
         }
         self.sync_files(progress)?;
-        self.note(progress, mark, index)
+        Self::note(progress, mark, index)
     }
 
     fn sync_files(&self, progress: &mut Progress) -> Result<(), StoreError> {
-        let failed = StoreError::io("sync", &self.root);
+        let failed = |source| StoreError::io("sync", &self.root, source);
         if let Some(reason) = &progress.failed {
             return Err(failed(io::Error::other(reason.clone())));
         }
         if planted(Fault::QueuesNotSynced) {
             return Ok(());
         }
-        self.queues
-            .files()
-            .sync_below(&self.root)
-            .map_err(|source| {
-                // Units may be lost that no later sync brings to the disk. The checkpoint must not pass
-                // them any more; the next start makes them again.
-                if !planted(Fault::FailedQueueSyncTriedAgain) {
-                    progress.failed = Some(source.to_string());
-                }
-                failed(source)
-            })
+        let synced = self.queues.files().raw().sync_below(&self.root);
+        synced.map_err(|source| {
+            // Units may be lost that no later sync brings to the disk. The checkpoint must not pass
+            // them any more; the next start makes them again.
+            if !planted(Fault::FailedQueueSyncTriedAgain) {
+                progress.failed = Some(source.to_string());
+            }
+            failed(source)
+        })
     }
 
     fn note(
-        &self,
         progress: &mut Progress,
         mark: Mark,
         index: Option<IndexMark>,
@@ -443,11 +424,7 @@ impl IndexFlush {
             index,
             ..Checkpoint::default()
         };
-        let path = self.root.join("checkpoint");
-        progress
-            .checkpoint
-            .write(&checkpoint)
-            .map_err(StoreError::io("write", &path))?;
+        progress.checkpoint.write(&checkpoint)?;
         progress.written = Some((mark, index));
         Ok(())
     }

@@ -10,7 +10,7 @@ use common::clock::Clock;
 use parking_lot::Mutex;
 
 use crate::checkpoint::{Checkpoint, CheckpointFile};
-use crate::clean::{Clean, CleanParts};
+use crate::clean::Clean;
 use crate::commit_log::CommitLog;
 use crate::commit_log::cut::{Cut, cut};
 use crate::commit_log::recover::{Found, start_segment, walk};
@@ -18,8 +18,8 @@ use crate::commit_log::segments::Segments;
 use crate::config::StoreConfig;
 use crate::consume_queue::QueueTable;
 use crate::error::StoreError;
-use crate::files::Files;
-use crate::flush::{Flush, IndexFlush, IndexStart};
+use crate::files::{FileSystem, Files};
+use crate::flush::{Flush, IndexFlush};
 use crate::index::{Found as FoundIndex, IndexTable};
 use crate::planted::{Fault, planted};
 use crate::read::StoreReader;
@@ -39,7 +39,7 @@ pub fn open(
     arrivals: Arc<dyn Arrivals>,
 ) -> Result<(StoreWriter, StoreReader, StoreTasks), StoreError> {
     let (writer, reader, mut tasks) = open_stepped(config, files, clock, arrivals)?;
-    tasks.threads = start_threads(&tasks)?;
+    tasks.threads = start_threads(&tasks.parts)?;
     Ok((writer, reader, tasks))
 }
 
@@ -52,14 +52,15 @@ pub(crate) fn open_stepped(
 ) -> Result<(StoreWriter, StoreReader, StoreTasks), StoreError> {
     config.check()?;
     let root = config.root.clone();
-    let lock = take_lock(&*files, &root)?;
+    let files = FileSystem::new(files);
+    let lock = take_lock(&files, &root)?;
     let abort = root.join("abort");
-    let clean = mark_in_use(&*files, &abort)?;
-    let (checkpoint_file, checkpoint) = CheckpointFile::open(&*files, &root.join("checkpoint"))?;
-    let segments = Segments::open(Arc::clone(&files), &config.commit_log, config.segment_bytes)?;
+    let clean = mark_in_use(&files, &abort)?;
+    let (checkpoint_file, checkpoint) = CheckpointFile::open(&files, root.join("checkpoint"))?;
+    let segments = Segments::open(files.clone(), &config.commit_log, config.segment_bytes)?;
     let segments = Arc::new(segments);
     config.progress.begin("opening the ConsumeQueues");
-    let queues = Arc::new(QueueTable::open(Arc::clone(&files), &config, clean)?);
+    let queues = Arc::new(QueueTable::open(&files, &config, clean)?);
     config.progress.begin("checking the CommitLog");
     let recovered = recover(&config, &segments, &queues, checkpoint, clean)?;
 
@@ -95,62 +96,43 @@ pub(crate) fn open_stepped(
         Arc::clone(&queues),
         Arc::clone(&reput),
         Arc::clone(&flush),
-        IndexStart {
-            checkpoint: checkpoint_file,
-            written: ours.then_some((mark, checkpoint.index)),
-            clock: Arc::clone(&clock),
-        },
+        checkpoint_file,
+        ours.then_some((mark, checkpoint.index)),
     ));
     if !trusted {
         // What the checkpoint says may be more than the log has now. If it is our own it is less,
         // and stays true until the next sync.
         index.sync_now()?;
     }
-    let cleaning = Arc::new(Clean::new(
+    let cleaning = Clean::new(
         &config,
-        CleanParts {
-            log: Arc::clone(&log),
-            queues: Arc::clone(&queues),
-            index: Arc::clone(&index),
-            files: Arc::clone(&files),
-            clock,
-        },
-    ));
+        Arc::clone(&log),
+        Arc::clone(&queues),
+        Arc::clone(&index),
+        clock,
+    );
     // A disk that is too full takes nothing from the first moment on.
     cleaning.look(false);
-    let writer = StoreWriter {
-        log: Arc::clone(&log),
-        queues: Arc::clone(&queues),
-        reput: Arc::clone(&reput),
-        flush: Arc::clone(&flush),
-        index: Arc::clone(&index),
-        clean: Arc::clone(&cleaning),
-        mode: config.flush_mode,
-        property_crc: config.property_crc.write,
-    };
-    let reader = StoreReader {
-        log: Arc::clone(&log),
+    let parts = Arc::new(Parts {
+        log,
         queues,
         reput,
-        flush: Arc::clone(&flush),
-        recovery: Arc::new(Recovery { clean, end, cut }),
-        config: Arc::new(config),
+        flush,
+        index,
+        clean: cleaning,
+        recovery: Recovery { clean, end, cut },
+        config,
+    });
+    let writer = StoreWriter(Arc::clone(&parts));
+    let reader = StoreReader(Arc::clone(&parts));
+    let tasks = StoreTasks {
+        parts,
+        threads: Vec::new(),
+        files,
+        abort,
+        lock,
     };
-    Ok((
-        writer,
-        reader,
-        StoreTasks {
-            log,
-            flush,
-            index,
-            clean: cleaning,
-            threads: Vec::new(),
-            files,
-            abort,
-            lock,
-            left_in_order: clean,
-        },
-    ))
+    Ok((writer, reader, tasks))
 }
 
 /// Dispatches what recovery found in the log and nobody had dispatched.
@@ -159,49 +141,36 @@ fn fill(reput: &Reput, queues: &QueueTable, end: u64) {
     if let Some(index) = &reput.index {
         index.catch_up(reput);
     }
-    queues.all().iter().for_each(|queue| queue.settle());
+    queues.end_recovery();
 }
 
 /// The store belongs to this process as long as what is returned is held.
 pub(crate) fn take_lock(
-    files: &dyn Files,
+    files: &FileSystem,
     root: &Path,
 ) -> Result<Box<dyn Send + Sync>, StoreError> {
-    files
-        .create_directories(root, true)
-        .map_err(StoreError::io("create", root))?;
-    files
-        .lock(&root.join("lock"))
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => StoreError::Locked {
-                path: root.to_owned(),
-            },
-            _ => StoreError::io("lock", root)(error),
-        })
+    files.create_directories(root, true)?;
+    let taken = files.raw().lock(&root.join("lock"));
+    taken.map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => StoreError::Locked {
+            path: root.to_owned(),
+        },
+        _ => StoreError::io("lock", root, error),
+    })
 }
 
 /// Leaves the file `abort` for the time the store is open. True when it was not there: the last
 /// owner has left the store in order.
-pub(crate) fn mark_in_use(files: &dyn Files, abort: &Path) -> Result<bool, StoreError> {
-    match files.open(abort) {
-        Ok(_) => {
-            // Its maker may have been killed before its name was safe.
-            let root = abort.parent().unwrap_or(abort);
-            files
-                .sync_directory(root)
-                .map_err(StoreError::io("sync", root))?;
-            return Ok(planted(Fault::AbortIgnored));
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(StoreError::io("open", abort)(error)),
+pub(crate) fn mark_in_use(files: &FileSystem, abort: &Path) -> Result<bool, StoreError> {
+    if files.open_if_there(abort.to_owned())?.is_some() {
+        // Its maker may have been killed before its name was safe.
+        files.sync_directory(abort.parent().unwrap_or(abort))?;
+        return Ok(planted(Fault::AbortIgnored));
     }
     let process = std::process::id().to_string();
-    let bytes = process.len() as u64;
-    let file = files
-        .create(abort, bytes, !planted(Fault::AbortNameNotSynced))
-        .map_err(StoreError::io("create", abort))?;
-    file.write_at(process.as_bytes(), 0)
-        .map_err(StoreError::io("write", abort))?;
+    let (bytes, safe) = (process.len() as u64, !planted(Fault::AbortNameNotSynced));
+    let file = files.create(abort.to_owned(), bytes, safe)?;
+    file.write_at(process.as_bytes(), 0)?;
     Ok(true)
 }
 
@@ -216,6 +185,18 @@ struct Recovered {
     cut: Option<Cut>,
     /// What the checkpoint says of our own can be relied on.
     trusted: bool,
+}
+
+/// What an open store consists of.
+pub(crate) struct Parts {
+    pub(crate) log: Arc<CommitLog>,
+    pub(crate) queues: Arc<QueueTable>,
+    pub(crate) reput: Arc<Reput>,
+    pub(crate) flush: Arc<Flush>,
+    pub(crate) index: Arc<IndexFlush>,
+    pub(crate) clean: Clean,
+    pub(crate) recovery: Recovery,
+    pub(crate) config: StoreConfig,
 }
 
 /// What was found when the store was opened.
@@ -357,25 +338,24 @@ fn make_end_safe(segments: &Segments, from: u64, end: u64) -> Result<Option<Cut>
     let found = cut(segments, end)?;
     for segment in segments.all() {
         if segment.base + segments.bytes > from && !planted(Fault::EndNotSynced) {
-            segment
-                .file
-                .sync()
-                .map_err(StoreError::io("sync", &segment.path))?;
+            segment.file.sync()?;
         }
     }
     Ok(found)
 }
 
-fn start_threads(tasks: &StoreTasks) -> Result<Vec<JoinHandle<()>>, StoreError> {
-    let log = &tasks.log;
-    let (prepare, segments) = (Arc::clone(&log.prepare), Arc::clone(&log.segments));
-    let (flush, index) = (Arc::clone(&tasks.flush), Arc::clone(&tasks.index));
-    let clean = Arc::clone(&tasks.clean);
+fn start_threads(parts: &Arc<Parts>) -> Result<Vec<JoinHandle<()>>, StoreError> {
+    let spawn = |name, work: fn(&Parts)| {
+        let parts = Arc::clone(parts);
+        spawn_critical(name, move || work(&parts))
+    };
     Ok(vec![
-        spawn_critical("store-prepare", move || prepare.run(&segments))?,
-        spawn_critical("store-flush", move || flush.run())?,
-        spawn_critical("store-index", move || index.run())?,
-        spawn_critical("store-clean", move || clean.run())?,
+        spawn("store-prepare", |parts| {
+            parts.log.prepare.run(&parts.log.segments);
+        })?,
+        spawn("store-flush", |parts| parts.flush.run())?,
+        spawn("store-index", |parts| parts.index.run())?,
+        spawn("store-clean", |parts| parts.clean.run())?,
     ])
 }
 
@@ -405,22 +385,18 @@ fn spawn_critical(
 
 /// The store's threads; whoever holds them can end them. Dropping it leaves them running.
 pub struct StoreTasks {
-    pub(crate) log: Arc<CommitLog>,
-    pub(crate) flush: Arc<Flush>,
-    pub(crate) index: Arc<IndexFlush>,
-    pub(crate) clean: Arc<Clean>,
+    pub(crate) parts: Arc<Parts>,
     threads: Vec<JoinHandle<()>>,
-    files: Arc<dyn Files>,
+    files: FileSystem,
     abort: PathBuf,
     lock: Box<dyn Send + Sync>,
-    left_in_order: bool,
 }
 
 impl StoreTasks {
     /// True when the store was left in order by its last owner; or else what others derived from its messages may be ahead of
     /// them now.
     pub fn was_left_in_order(&self) -> bool {
-        self.left_in_order
+        self.parts.recovery.clean
     }
 
     /// Refuses further appends, brings everything to the disk, ends the threads and notes that the
@@ -429,8 +405,11 @@ impl StoreTasks {
     /// # Errors
     /// Something could not be written: then the next start recovers as after a crash.
     pub fn shutdown(self) -> Result<(), StoreError> {
-        self.log.close();
-        let unused = self.log.prepare.stop(&self.log.segments);
+        let Parts {
+            log, flush, index, ..
+        } = &*self.parts;
+        log.close();
+        let unused = log.prepare.stop(&log.segments);
         self.stop_threads();
         for thread in self.threads {
             // A panic of one of them has ended the process.
@@ -439,15 +418,13 @@ impl StoreTasks {
         if planted(Fault::AbortDeletedEarly) {
             let _ = self.files.delete(&self.abort);
         }
-        self.flush.flush()?;
-        self.index.sync_now()?;
+        flush.flush()?;
+        index.sync_now()?;
         unused?;
         if planted(Fault::AbortDeletedEarly) {
             return Ok(());
         }
-        self.files
-            .delete(&self.abort)
-            .map_err(StoreError::io("delete", &self.abort))?;
+        self.files.delete(&self.abort)?;
         drop(self.lock);
         Ok(())
     }
@@ -455,13 +432,13 @@ impl StoreTasks {
     /// Ends the threads and leaves everything as it is.
     #[cfg(test)]
     pub(crate) fn abandon(&self) {
-        self.log.prepare.abandon();
+        self.parts.log.prepare.abandon();
         self.stop_threads();
     }
 
     fn stop_threads(&self) {
-        self.flush.stop();
-        self.index.stop();
-        self.clean.stop();
+        self.parts.flush.stop();
+        self.parts.index.stop();
+        self.parts.clean.stop();
     }
 }

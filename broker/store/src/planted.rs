@@ -1,9 +1,24 @@
 //! Deliberate faults, for the simulation of crashes to find: what it does not report it does not
 //! test. Without the feature `sim` none of them is compiled in.
 
-/// A fault that can be planted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+/// Declares the faults once: the type, and the list of all.
+macro_rules! faults {
+    ($($(#[$doc:meta])+ $fault:ident,)+) => {
+        /// A fault that can be planted.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Fault {
+            $($(#[$doc])+ $fault,)+
+        }
+
+        #[cfg(feature = "sim")]
+        impl Fault {
+            /// All there are.
+            pub const ALL: &[Self] = &[$(Self::$fault,)+];
+        }
+    };
+}
+
+faults! {
     /// A flush does not sync the log.
     FlushSkipsSync,
     /// A flush syncs the newest segment only.
@@ -80,51 +95,12 @@ pub enum Fault {
     IndexNotReset,
     /// After a crash the slots of the key index stay as they are.
     SlotsNotMadeAgain,
-}
-
-#[cfg(feature = "sim")]
-impl Fault {
-    /// All there are.
-    pub const ALL: &[Self] = &[
-        Self::FlushSkipsSync,
-        Self::FlushSkipsOlderSegments,
-        Self::AcknowledgeBeforeSync,
-        Self::FlushedReadAfterSync,
-        Self::VisibleBeforeSync,
-        Self::FailedSyncTriedAgain,
-        Self::SegmentNameNotSynced,
-        Self::NoBlank,
-        Self::CheckpointBeforeQueues,
-        Self::QueuesNotSynced,
-        Self::MarkReadLate,
-        Self::MarkIsEndOfLog,
-        Self::FailedQueueSyncTriedAgain,
-        Self::CheckpointNotSynced,
-        Self::AbortIgnored,
-        Self::AbortNameNotSynced,
-        Self::AbortDeletedEarly,
-        Self::NoCrc,
-        Self::TornAccepted,
-        Self::ZerosAreBlank,
-        Self::EndOneRecordEarly,
-        Self::EndOneByteLate,
-        Self::TailNotZeroed,
-        Self::EndNotSynced,
-        Self::CutOldestFirst,
-        Self::CutNotKept,
-        Self::RenamedBeforeSync,
-        Self::UnitsNotCut,
-        Self::UnitsCutOffByOne,
-        Self::NothingDispatchedAgain,
-        Self::NextOffsetForgotten,
-        Self::LostFirstFileKept,
-        Self::CleanedBeforeCheckpoint,
-        Self::CleanedNewestFirst,
-        Self::DeletionNotNoted,
-        Self::DeletedBeforeFlush,
-        Self::IndexNotReset,
-        Self::SlotsNotMadeAgain,
-    ];
+    /// The first use of a queue for whole batches leaves no directory.
+    KindNotMarked,
+    /// The end of a queue for whole batches counts its units.
+    BatchesCountedAsMessages,
+    /// Records behind the checkpoint are not dispatched to light queues again.
+    LightNotDispatchedAgain,
 }
 
 #[cfg(feature = "sim")]

@@ -53,7 +53,7 @@ impl StoreReader {
     /// disk.
     pub fn query(&self, query: &KeyQuery<'_>) -> KeyResult {
         let mut result = KeyResult::default();
-        let Some(index) = &self.reput.index else {
+        let Some(index) = &self.0.reput.index else {
             return result;
         };
         let topic = TopicHash::of(query.topic);
@@ -83,7 +83,7 @@ impl StoreReader {
             }
             ControlFlow::Continue(())
         };
-        match index.query(&wanted, || self.reput.dispatched(), &mut visit) {
+        match index.query(&wanted, || self.0.reput.dispatched(), &mut visit) {
             Ok(updated) => {
                 result.updated_timestamp = updated.timestamp;
                 result.updated_offset = updated.offset;

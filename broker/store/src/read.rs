@@ -1,21 +1,18 @@
 //! Reading: from a queue's units to slices of the log.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use common::ids::PhysicalOffset;
 use common::message::record::{RecordFormatError, RecordView, iter};
 
-use crate::commit_log::CommitLog;
 use crate::commit_log::recover::{Step, step};
-use crate::config::StoreConfig;
 use crate::consume_queue::ext::is_address;
-use crate::consume_queue::unit::{UNIT_BYTES, Unit};
-use crate::consume_queue::{Queue, QueueTable};
+use crate::consume_queue::{Queue, QueueKind, Unit};
 use crate::error::StoreError;
-use crate::flush::{Flush, Syncs};
-use crate::open::Recovery;
-use crate::reput::Reput;
+use crate::flush::Syncs;
+use crate::open::{Parts, Recovery};
 
 /// What a consumer asks for.
 #[derive(Clone, Copy)]
@@ -69,7 +66,7 @@ pub struct GetResult {
     /// The records, byte for byte as in the log. Records that stand one behind the other there
     /// share one slice; see [`GetResult::messages`].
     pub records: Vec<Bytes>,
-    /// Number of records.
+    /// Number of messages: a record may be a whole batch.
     pub count: usize,
     /// Bytes of all records.
     pub bytes: usize,
@@ -97,14 +94,7 @@ pub enum Boundary {
 
 /// Reads the store; clones are cheap.
 #[derive(Clone)]
-pub struct StoreReader {
-    pub(crate) log: Arc<CommitLog>,
-    pub(crate) queues: Arc<QueueTable>,
-    pub(crate) reput: Arc<Reput>,
-    pub(crate) flush: Arc<Flush>,
-    pub(crate) recovery: Arc<Recovery>,
-    pub(crate) config: Arc<StoreConfig>,
-}
+pub struct StoreReader(pub(crate) Arc<Parts>);
 
 /// A read on its way: slices that are not cut yet.
 struct Scan {
@@ -121,18 +111,18 @@ struct OpenSlice {
     /// Positions of the log.
     start: u64,
     end: u64,
-    records: usize,
+    messages: usize,
 }
 
 impl StoreReader {
     /// A queue that exists.
     pub fn queue(&self, topic: &str, queue_id: u32) -> Option<Arc<Queue>> {
-        self.queues.get(topic, queue_id)
+        self.0.queues.get(topic, queue_id)
     }
 
     /// Every queue that exists, in no order.
     pub fn queues(&self) -> Vec<Arc<Queue>> {
-        self.queues.all()
+        self.0.queues.all()
     }
 
     /// Oldest offset of a queue, 0 when there is no queue.
@@ -155,8 +145,9 @@ impl StoreReader {
         unit.is_some_and(|unit| self.is_hot(unit.physical_offset))
     }
 
-    fn is_hot(&self, physical_offset: u64) -> bool {
-        self.log.end().saturating_sub(physical_offset) <= self.config.hot_bytes
+    /// Whether a position of the log is so near its end that it is in memory.
+    pub fn is_hot(&self, physical_offset: u64) -> bool {
+        self.0.log.end().saturating_sub(physical_offset) <= self.0.config.hot_bytes
     }
 
     /// Messages of a queue from an offset on. Touches no page of the log.
@@ -198,10 +189,10 @@ impl StoreReader {
         let max_messages = usize::try_from(request.max_messages)
             .unwrap_or(usize::MAX)
             .max(1);
-        let filter_units = (self.config.read_filter_bytes / UNIT_BYTES).max(1);
+        let filter_units = (self.0.config.read_filter_bytes / queue.kind().unit_bytes()).max(1);
         let mut left = filter_units.max(max_messages);
         // One read rarely needs more units than messages; a filter that takes few needs more.
-        let mut round = max_messages.min(self.config.read_messages.0).max(1);
+        let mut round = max_messages.min(self.0.config.read_messages.0).max(1);
         let mut scan = Scan {
             result,
             next: offset,
@@ -211,6 +202,7 @@ impl StoreReader {
         let mut units = Vec::with_capacity(round);
         'rounds: while left > 0 {
             if let Err(error) = self
+                .0
                 .queues
                 .read(queue, scan.next, round.min(left), &mut units)
             {
@@ -225,7 +217,7 @@ impl StoreReader {
                 if self.is_full(&scan, unit, max_messages) {
                     break 'rounds;
                 }
-                scan.next += 1;
+                scan.next = unit.next();
                 scan.last_physical = unit.physical_offset;
                 // An address leads to nothing any more: whoever reads the message looks at its tags.
                 let wanted = is_address(unit.tags_code) || (request.filter)(unit.tags_code);
@@ -237,7 +229,7 @@ impl StoreReader {
         }
         if scan.next == offset {
             scan.result.status = GetStatus::OffsetFoundNull;
-            scan.next = self.queues.next_file_start(offset);
+            scan.next = queue.next_file_start(offset);
         }
         self.close(&mut scan);
         let far_behind = !self.is_hot(scan.last_physical);
@@ -250,7 +242,8 @@ impl StoreReader {
 
     fn take(&self, unit: &Unit, scan: &mut Scan) {
         let (start, end) = (unit.physical_offset, unit.end());
-        let in_log = start >= self.log.segments.min_offset() && end <= self.log.end();
+        let messages = usize::try_from(unit.messages).unwrap_or(usize::MAX);
+        let in_log = start >= self.0.log.segments.min_offset() && end <= self.0.log.end();
         if !in_log {
             if scan.result.count == 0 {
                 scan.result.status = GetStatus::MessageWasRemoving;
@@ -259,21 +252,21 @@ impl StoreReader {
         }
         match &mut scan.open {
             // A slice cannot cross a file, and the first record of a file starts a new one.
-            Some(open) if open.end == start && !start.is_multiple_of(self.log.segments.bytes) => {
+            Some(open) if open.end == start && !start.is_multiple_of(self.0.log.segments.bytes) => {
                 open.end = end;
-                open.records += 1;
+                open.messages += messages;
             }
             _ => {
                 self.close(scan);
                 scan.open = Some(OpenSlice {
                     start,
                     end,
-                    records: 1,
+                    messages,
                 });
             }
         }
         scan.result.cold |= !self.is_hot(start);
-        scan.result.count += 1;
+        scan.result.count += messages;
         scan.result.bytes += usize::try_from(unit.bytes).unwrap_or(0);
         scan.result.status = GetStatus::Found;
     }
@@ -285,12 +278,12 @@ impl StoreReader {
         };
         let bytes = usize::try_from(open.end - open.start).unwrap_or(usize::MAX);
         let result = &mut scan.result;
-        if let Some(slice) = self.log.segments.view(open.start, bytes) {
+        if let Some(slice) = self.0.log.segments.view(open.start, bytes) {
             result.records.push(slice);
             return;
         }
         // The segment was deleted since its units were read.
-        result.count -= open.records;
+        result.count -= open.messages;
         result.bytes -= bytes;
         if result.count == 0 {
             result.status = GetStatus::MessageWasRemoving;
@@ -306,15 +299,16 @@ impl StoreReader {
         let hot = self.is_hot(unit.physical_offset);
         let pick = |(near, far): (usize, usize)| if hot { near } else { far };
         let bytes = bytes.saturating_add(usize::try_from(unit.bytes).unwrap_or(usize::MAX));
-        count >= max_messages
-            || count >= pick(self.config.read_messages)
-            || bytes > pick(self.config.read_bytes)
+        let messages = usize::try_from(unit.messages).unwrap_or(usize::MAX);
+        count.saturating_add(messages) > max_messages
+            || count >= pick(self.0.config.read_messages)
+            || bytes > pick(self.0.config.read_bytes)
     }
 
     /// The record that starts at a position of the log, if consumers may see it.
     pub fn record_at(&self, offset: PhysicalOffset) -> Option<Bytes> {
-        let segments = &self.log.segments;
-        let limit = self.flush.visible_limit();
+        let segments = &self.0.log.segments;
+        let limit = self.0.flush.visible_limit();
         let segment_end = offset.0 - offset.0 % segments.bytes + segments.bytes;
         let readable = limit.min(segment_end).checked_sub(offset.0)?;
         let rest = segments.view(offset.0, usize::try_from(readable).ok()?)?;
@@ -335,6 +329,12 @@ impl StoreReader {
         self.record_at(PhysicalOffset(unit.physical_offset))
     }
 
+    /// Position of a message in the log.
+    pub fn position_of(&self, topic: &str, queue_id: u32, offset: u64) -> Option<u64> {
+        let unit = self.unit(&self.queue(topic, queue_id)?, offset)?;
+        Some(unit.physical_offset)
+    }
+
     fn store_time(&self, queue: &Arc<Queue>, offset: u64) -> Option<i64> {
         let unit = self.unit(queue, offset)?;
         let record = self.record_at(PhysicalOffset(unit.physical_offset))?;
@@ -343,11 +343,30 @@ impl StoreReader {
             .map(|record| record.store_timestamp)
     }
 
+    /// Units of a queue from `offset` on, `count` at most, as far as consumers see it; fewer at the end of a file. None where
+    /// the queue has been damaged.
+    ///
+    /// # Errors
+    /// The queue's file cannot be read.
+    pub fn units(
+        &self,
+        queue: &Arc<Queue>,
+        offset: u64,
+        count: usize,
+    ) -> Result<Vec<Unit>, StoreError> {
+        let visible = queue.max_offset().saturating_sub(offset);
+        let count = usize::try_from(visible).unwrap_or(usize::MAX).min(count);
+        let mut units = Vec::new();
+        self.0.queues.read(queue, offset, count, &mut units)?;
+        Ok(units)
+    }
+
     fn unit(&self, queue: &Arc<Queue>, offset: u64) -> Option<Unit> {
         if offset < queue.min_offset() || offset >= queue.max_offset() {
             return None;
         }
-        self.queues
+        self.0
+            .queues
             .unit(queue, offset)
             .unwrap_or_else(|error: StoreError| {
                 tracing::warn!(?queue, %error, "a ConsumeQueue cannot be read");
@@ -363,7 +382,7 @@ impl StoreReader {
 
     /// Store time of the oldest record of the whole log.
     pub fn earliest_store_time_of_all(&self) -> Option<i64> {
-        let oldest = || PhysicalOffset(self.log.segments.min_offset());
+        let oldest = || PhysicalOffset(self.0.log.segments.min_offset());
         // The oldest segment may be deleted between the two; then the next one is asked.
         let record = self
             .record_at(oldest())
@@ -402,27 +421,41 @@ impl StoreReader {
                 high = middle;
             }
         }
-        match boundary {
+        let found = match boundary {
             Boundary::Lower => low,
             Boundary::Upper => low.saturating_sub(1).max(min),
+        };
+        match queue.kind() {
+            QueueKind::Simple => found,
+            // Of batches the first message is meant, of younger ones than all the last batch.
+            QueueKind::Batch => {
+                let last = queue.max_offset().saturating_sub(1);
+                let unit = self.unit(&queue, found.min(last));
+                unit.map_or(found, |unit| unit.base)
+            }
         }
+    }
+
+    /// From now on segments do not expire from this position on.
+    pub fn need_from(&self, position: u64) {
+        self.0.config.needed_from.store(position, Ordering::Relaxed);
     }
 
     /// What was found when the store was opened.
     pub fn recovery(&self) -> &Recovery {
-        &self.recovery
+        &self.0.recovery
     }
 
     /// The store as it is now.
     pub fn status(&self) -> StoreStatus {
         StoreStatus {
-            min_physical: self.log.segments.min_offset(),
-            max_physical: self.log.end(),
-            flushed: *self.flush.flushed().borrow(),
-            dispatched: self.reput.dispatched(),
-            queues: self.queues.count(),
-            syncs: self.flush.syncs(),
-            refusal: self.log.refusal(),
+            min_physical: self.0.log.segments.min_offset(),
+            max_physical: self.0.log.end(),
+            flushed: *self.0.flush.flushed().borrow(),
+            dispatched: self.0.reput.dispatched(),
+            queues: self.0.queues.count(),
+            syncs: self.0.flush.syncs(),
+            refusal: self.0.log.refusal(),
         }
     }
 }

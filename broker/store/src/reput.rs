@@ -13,10 +13,12 @@ use parking_lot::Mutex;
 use crate::batch::{Appended, RecordBatch};
 use crate::commit_log::CommitLog;
 use crate::commit_log::recover::{Step, step};
-use crate::consume_queue::unit::Unit;
-use crate::consume_queue::{Queue, QueueTable};
+use crate::consume_queue::{Queue, QueueTable, Unit};
+use crate::error::StoreError;
 use crate::index::IndexTable;
 use crate::index::keys::{Keys, TopicHash, is_indexed};
+use crate::late;
+use crate::planted::{Fault, planted};
 use crate::schedule::DelayLevel;
 
 /// Told about messages in watched queues, by the thread that dispatches. Must not block.
@@ -166,20 +168,21 @@ impl Reput {
             }
         }
         for (entry, stored) in batch.entries.iter().zip(appended) {
-            if entry.queued {
+            if entry.messages > 0 {
                 let unit = Unit {
                     physical_offset: stored.physical_offset.0,
                     bytes: stored.bytes,
                     tags_code: entry.delay_level.map_or(entry.tags_code, |level| {
                         self.queues.delays.due(level, stored.store_timestamp)
                     }),
+                    base: stored.queue_offset.0,
+                    messages: entry.messages,
+                    store_timestamp: stored.store_timestamp,
                 };
-                self.add(
-                    &entry.queue,
-                    stored.queue_offset.0,
-                    unit,
-                    stored.store_timestamp,
-                );
+                self.add(&entry.queue, unit);
+                for (queue, base) in entry.late.iter().flat_map(|late| late.dispatched()) {
+                    self.add(queue, unit.as_message(*base));
+                }
             }
         }
         if let Some(last) = appended.last() {
@@ -223,9 +226,9 @@ impl Reput {
                         // Only what this process wrote, or recovery has checked, is below the
                         // limit: somebody else has changed the file.
                         let source = std::io::Error::other(format!("no record at position {at}"));
-                        let path = self.log.segments.holding(at).map(|s| s.path.clone());
-                        self.log
-                            .fence(&path.unwrap_or_default(), "dispatch", &source);
+                        let path = self.log.segments.path_of(at);
+                        let op = "dispatch";
+                        self.log.fence(&StoreError::Io { op, path, source });
                         return false;
                     }
                 }
@@ -256,26 +259,30 @@ impl Reput {
             );
             return;
         };
+        let queue = self.queues.get_or_create(&topic, queue_id);
         let unit = Unit {
-            physical_offset: at,
-            bytes: record.total_size,
             tags_code: match DelayLevel::of(record.topic, record.properties) {
                 Some(level) => self.queues.delays.due(level, record.store_timestamp),
                 None => keys.tags.map_or(0, tags_code),
             },
+            ..Unit::of(queue.kind(), at, record, offset)
         };
-        let queue = self.queues.get_or_create(&topic, queue_id);
-        self.add(&queue, offset, unit, record.store_timestamp);
+        self.add(&queue, unit);
+        if self.queues.light && !planted(Fault::LightNotDispatchedAgain) {
+            for (name, base) in late::stored(&topic, &properties) {
+                self.add(&self.queues.get_or_create(name, 0), unit.as_message(base));
+            }
+        }
     }
 
-    fn add(&self, queue: &Arc<Queue>, offset: u64, unit: Unit, store_timestamp: i64) {
-        if !queue.push(offset, unit, store_timestamp) {
+    fn add(&self, queue: &Arc<Queue>, unit: Unit) {
+        if !queue.push(unit) {
             return;
         }
         self.queues.note_dirty(queue);
         if queue.is_watched() {
-            self.arrivals
-                .arrived(queue, offset + 1, unit.tags_code, store_timestamp);
+            let (tags_code, time) = (unit.tags_code, unit.store_timestamp);
+            self.arrivals.arrived(queue, unit.next(), tags_code, time);
         }
     }
 }

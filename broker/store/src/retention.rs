@@ -15,6 +15,8 @@ pub(crate) struct Found<'a> {
     pub(crate) hour: u32,
     /// When each segment was written last, oldest first. The last one is in use.
     pub(crate) written: &'a [Millis],
+    /// So many of the oldest hold nothing that anybody waits for.
+    pub(crate) unneeded: usize,
     pub(crate) segment_bytes: u64,
     /// The file system of the log; `None` when it does not say.
     pub(crate) log_disk: Option<Space>,
@@ -68,6 +70,7 @@ pub(crate) fn decide(config: &RetentionConfig, found: &Found<'_>) -> Decision {
     let removable = found.written.len().saturating_sub(1).min(config.batch);
     let expired = if due {
         let old = |written: &&Millis| is_older(**written, config.reserved, found.now);
+        let removable = removable.min(found.unneeded);
         found.written[..removable].iter().take_while(old).count()
     } else {
         0
@@ -145,6 +148,7 @@ mod tests {
             now: NOW,
             hour: 12,
             written,
+            unneeded: written.len(),
             segment_bytes: SEGMENT,
             log_disk: Some(disk(10)),
             queue_disk: Some(disk(10)),
@@ -178,6 +182,18 @@ mod tests {
         let usual = found(&ages);
         check(&config(), usual, 0, false);
         check(&config(), Found { hour: 4, ..usual }, 2, false);
+        let still_needed = Found {
+            hour: 4,
+            unneeded: 1,
+            ..usual
+        };
+        check(&config(), still_needed, 1, false);
+        let full = Found {
+            log_disk: Some(disk(100)),
+            unneeded: 0,
+            ..usual
+        };
+        check(&config(), full, 2, true);
         check(
             &config(),
             Found {

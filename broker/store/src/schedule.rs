@@ -33,13 +33,21 @@ impl DelayLevels {
         Some(Self { delays_ms })
     }
 
-    /// When a message of `level` that was stored at `store_timestamp` is due. A level above the
-    /// highest counts as the highest.
-    pub(crate) fn due(&self, level: DelayLevel, store_timestamp: i64) -> i64 {
-        let highest = i32::try_from(self.delays_ms.len()).unwrap_or(i32::MAX);
-        let index = usize::try_from(level.0.min(highest) - 1).ok();
+    /// The highest level, 0 if there is none.
+    pub fn highest(&self) -> i32 {
+        i32::try_from(self.delays_ms.len()).unwrap_or(i32::MAX)
+    }
+
+    /// How long a message of a level waits, in milliseconds. A level above the highest counts as the highest.
+    pub fn delay_ms(&self, level: i32) -> i64 {
+        let index = usize::try_from(level.min(self.highest()) - 1).ok();
         let delay = index.and_then(|index| self.delays_ms.get(index));
-        store_timestamp.saturating_add(delay.copied().unwrap_or(UNKNOWN_LEVEL_MS))
+        delay.copied().unwrap_or(UNKNOWN_LEVEL_MS)
+    }
+
+    /// When a message of `level` that was stored at `store_timestamp` is due.
+    pub(crate) fn due(&self, level: DelayLevel, store_timestamp: i64) -> i64 {
+        store_timestamp.saturating_add(self.delay_ms(level.0))
     }
 }
 

@@ -51,15 +51,15 @@ impl StoreTasks {
     /// What the thread would have met.
     pub fn step(&self, step: Step) -> Result<(), StoreError> {
         match step {
-            Step::Flush => self.flush.flush(),
+            Step::Flush => self.parts.flush.flush(),
             Step::Prepare => {
-                self.log.prepare.run_once(&self.log.segments);
+                self.parts.log.prepare.run_once(&self.parts.log.segments);
                 Ok(())
             }
-            Step::WriteOut => self.index.write_out_now(),
-            Step::SyncIndexes => self.index.sync_now(),
+            Step::WriteOut => self.parts.index.write_out_now(),
+            Step::SyncIndexes => self.parts.index.sync_now(),
             Step::Clean => {
-                self.clean.step();
+                self.parts.clean.step();
                 Ok(())
             }
         }

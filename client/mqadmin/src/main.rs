@@ -1,8 +1,11 @@
 //! `mqadmin`: tools for those who run a broker. One module for each family of commands.
 
+mod broker;
 mod store;
 mod terminal;
 mod text;
+mod timer;
+mod transaction;
 
 use std::process::ExitCode;
 
@@ -20,14 +23,30 @@ struct Args {
 enum Family {
     /// Look into a store's files, check them, rebuild what can be rebuilt.
     Store(store::Args),
+    /// Messages that wait for their time, on running brokers.
+    Timer(timer::Args),
+    /// Half messages nobody has decided about, on running brokers.
+    Transaction(transaction::Args),
 }
 
 fn main() -> ExitCode {
     let done = match Args::parse().family {
         Family::Store(args) => store::run(args),
+        Family::Timer(args) => timer::run(&args),
+        Family::Transaction(args) => transaction::run(&args),
     };
     match done {
         Ok(code) => code.into(),
         Err(error) => terminal::code_of(&error).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn no_arguments_of_any_command_are_in_the_way_of_each_other() {
+        super::Args::command().debug_assert();
     }
 }

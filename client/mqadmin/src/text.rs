@@ -2,28 +2,16 @@
 
 use std::io;
 
-/// Milliseconds of a day.
-const DAY_MS: i64 = 86_400_000;
+use chrono::{DateTime, Datelike as _, NaiveDate, NaiveTime};
+use common::message::base64::{STANDARD, encode};
 
 /// A time in milliseconds since 1970, as `2026-11-21T15:04:05.678Z`; what lies outside of the years
 /// 0 to 9999 stays a number.
 pub fn time(millis: i64) -> String {
-    let (days, of_day) = (millis.div_euclid(DAY_MS), millis.rem_euclid(DAY_MS));
-    // Days since 0000-03-01 in the proleptic Gregorian calendar, with years that start in March.
-    let days = days + 719_468;
-    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * march + 2) / 5 + 1;
-    let month = if march < 10 { march + 3 } else { march - 9 };
-    let year = era * 400 + year + i64::from(month <= 2);
-    if !(0..=9999).contains(&year) {
-        return millis.to_string();
+    match DateTime::from_timestamp_millis(millis).filter(|time| (0..=9999).contains(&time.year())) {
+        Some(time) => time.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string(),
+        None => millis.to_string(),
     }
-    let (seconds, ms) = (of_day / 1000, of_day % 1000);
-    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
 }
 
 /// A time as [`time`] writes it, any part of it from the minutes on left out; or milliseconds.
@@ -38,38 +26,14 @@ pub fn parse_time(text: &str) -> Result<i64, String> {
 
 fn parse_date(text: &str) -> Option<i64> {
     let text = text.strip_suffix('Z').unwrap_or(text);
-    let (date, clock) = text.split_once(['T', ' ']).unwrap_or((text, ""));
-    let mut date = date.split('-').map(|part| part.parse::<i64>().ok());
-    let (year, month, day) = (date.next()??, date.next()??, date.next()??);
-    if date.next().is_some() || !(0..=9999).contains(&year) || !(1..=12).contains(&month) {
-        return None;
-    }
-    let (clock, ms) = clock.split_once('.').unwrap_or((clock, "0"));
-    let mut clock = clock
-        .split(':')
-        .filter(|part| !part.is_empty())
-        .map(|part| part.parse::<i64>().ok());
-    let mut next = |limit: i64| match clock.next() {
-        None => Some(0),
-        Some(value) => value.filter(|value| (0..limit).contains(value)),
-    };
-    let (hour, minute, second) = (next(24)?, next(60)?, next(60)?);
-    if clock.next().is_some() || ms.len() > 3 || !ms.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let ms: i64 = format!("{ms:0<3}").parse().ok()?;
-    let (march_year, march) = if month > 2 {
-        (year, month - 3)
-    } else {
-        (year - 1, month + 9)
-    };
-    let (era, of_era) = (march_year.div_euclid(400), march_year.rem_euclid(400));
-    let of_year = (153 * march + 2) / 5 + day - 1;
-    let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468;
-    let millis = days * DAY_MS + ((hour * 60 + minute) * 60 + second) * 1000 + ms;
-    // A day that month does not have comes back as another one.
-    let same_day = time(millis).get(5..10) == Some(&format!("{month:02}-{day:02}"));
-    same_day.then_some(millis)
+    let (date, clock) = text.split_once(['T', ' ']).unwrap_or((text, "0"));
+    let missing = [":0:0", ":0", ""].get(clock.matches(':').count())?;
+    let clock = NaiveTime::parse_from_str(&format!("{clock}{missing}"), "%H:%M:%S%.f").ok()?;
+    let at = NaiveDate::parse_from_str(date, "%Y-%m-%d")
+        .ok()?
+        .and_time(clock);
+    let whole = at.and_utc().timestamp_subsec_nanos() % 1_000_000 == 0;
+    whole.then(|| at.and_utc().timestamp_millis())
 }
 
 /// A number of bytes for people.
@@ -84,34 +48,7 @@ pub fn count(number: u64) -> String {
 
 /// Writes bytes as base64, with padding.
 pub fn base64(bytes: &[u8], out: &mut impl io::Write) -> io::Result<()> {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let digit = |bits: u32| DIGITS[usize::try_from(bits & 63).unwrap_or(0)];
-    let encode = |bytes: [u8; 3]| {
-        let bits = u32::from_be_bytes([0, bytes[0], bytes[1], bytes[2]]);
-        [
-            digit(bits >> 18),
-            digit(bits >> 12),
-            digit(bits >> 6),
-            digit(bits),
-        ]
-    };
-    let (threes, rest) = bytes.as_chunks::<3>();
-    let mut piece = [0; 4 * 256];
-    for threes in threes.chunks(256) {
-        for (four, three) in piece.as_chunks_mut::<4>().0.iter_mut().zip(threes) {
-            *four = encode(*three);
-        }
-        out.write_all(&piece[..threes.len() * 4])?;
-    }
-    match *rest {
-        [a] => out
-            .write_all(&encode([a, 0, 0])[..2])
-            .and_then(|()| out.write_all(b"==")),
-        [a, b] => out
-            .write_all(&encode([a, b, 0])[..3])
-            .and_then(|()| out.write_all(b"=")),
-        _ => Ok(()),
-    }
+    out.write_all(encode(bytes, STANDARD).as_bytes())
 }
 
 /// Whether bytes are text that a terminal shows as it is.

@@ -8,4 +8,5 @@ mod store_tool {
     mod messages;
     mod rebuild;
     mod verify;
+    mod wholes;
 }

@@ -2,9 +2,8 @@
 
 use std::ops::RangeInclusive;
 
-use bytes::Bytes;
 use common::wire::header::QueryMessageRequestHeader;
-use common::wire::{Command, request_code, response_code};
+use common::wire::{request_code, response_code};
 
 use super::Admin;
 use crate::MessageExt;
@@ -34,13 +33,12 @@ impl Admin {
         };
         let mut found = Vec::new();
         for address in self.masters_of(topic).await? {
-            let command = Command::request(request_code::QUERY_MESSAGE).with(&header);
-            let body = match self.ask(&address, command, Bytes::new()).await {
+            let answer = self.tell(&address, request_code::QUERY_MESSAGE, &header);
+            let body = match answer.await {
                 Err(error) if error.is_response(response_code::QUERY_NOT_FOUND) => continue,
                 answer => answer?,
             };
-            let messages = MessageExt::read_all(&body, "")
-                .map_err(|error| unreadable_body(&address, &error))?;
+            let messages = MessageExt::read_all(&body, "").map_err(unreadable_body(&address))?;
             // Brokers of the reference know keys by their hashes only.
             let carries = |message: &MessageExt| {
                 message.msg_id == key || message.keys().any(|own| own == key)

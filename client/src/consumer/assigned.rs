@@ -1,6 +1,7 @@
 //! A queue this consumer reads, from the moment it is assigned until it is given up.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::AtomicI64;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
@@ -11,28 +12,30 @@ use crate::MessageQueue;
 use crate::route::MASTER_ID;
 
 /// A queue and what is held of it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Assigned {
     pub(crate) queue: MessageQueue,
     pub(crate) held: Mutex<ProcessQueue>,
+    /// Messages came, for who consumes in order.
+    pub(crate) arrived: Notify,
+    /// Held across the call of a listener that consumes in order: who gets it knows that none is at work.
+    pub(crate) at_work: tokio::sync::Mutex<()>,
+    /// Until when this member may rely on its lock, on the consumer's monotonic clock.
+    pub(crate) locked_until: Mutex<Duration>,
     /// Something was finished: a pull that waits for room may go on.
     pub(crate) room: Notify,
     /// Replica the broker wants the next pull to go to.
-    pull_from: AtomicI64,
+    pub(crate) pull_from: AtomicI64,
     dropped: watch::Sender<bool>,
-    pull: Mutex<Option<AbortHandle>>,
+    pub(crate) pull: Mutex<Option<AbortHandle>>,
 }
 
 impl Assigned {
     pub(crate) fn new(queue: MessageQueue) -> Self {
-        let (dropped, _) = watch::channel(false);
         Self {
             queue,
-            held: Mutex::default(),
-            room: Notify::new(),
             pull_from: AtomicI64::new(MASTER_ID),
-            dropped,
-            pull: Mutex::new(None),
+            ..Self::default()
         }
     }
 
@@ -51,24 +54,13 @@ impl Assigned {
         let _ = self.dropped.subscribe().wait_for(|dropped| *dropped).await;
     }
 
-    pub(crate) fn pull_from(&self) -> i64 {
-        self.pull_from.load(Ordering::Relaxed)
+    pub(crate) fn is_locked(&self, now: Duration) -> bool {
+        now < *self.locked_until.lock()
     }
 
-    pub(crate) fn set_pull_from(&self, broker_id: i64) {
-        self.pull_from.store(broker_id, Ordering::Relaxed);
-    }
-
-    pub(crate) fn set_pull_task(&self, task: AbortHandle) {
-        *self.pull.lock() = Some(task);
-    }
-
-    /// Whether nothing pulls any more although the queue was not given up.
-    pub(crate) fn is_dead(&self) -> bool {
-        self.pull
-            .lock()
-            .as_ref()
-            .is_some_and(AbortHandle::is_finished)
-            && !self.is_dropped()
+    /// Whether it is read: neither given up, nor did what pulls it end by itself.
+    pub(crate) fn is_read(&self) -> bool {
+        let ended = (self.pull.lock().as_ref()).is_some_and(AbortHandle::is_finished);
+        !ended && !self.is_dropped()
     }
 }

@@ -5,61 +5,62 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::listener::{AnyListener, FnListener, MessageListener, Messages};
+use super::listener::{Listener, Messages, OrderlyStatus};
 use super::local_offsets::LocalOffsets;
 use super::{
     AllocateStrategy, ConsumeFromWhere, ConsumeStatus, FlowThresholds, MessageModel, PushConsumer,
 };
+use crate::caught::Boxed;
 use crate::config::ClientConfig;
 use crate::error::ClientError;
+use crate::settings::settings;
 use crate::validate;
-
-/// What a consumer does when nothing else is said: the values of RocketMQ's own clients.
-#[derive(Debug, Clone)]
-pub(crate) struct Settings {
-    pub(crate) group: String,
-    pub(crate) message_model: MessageModel,
-    pub(crate) consume_from_where: ConsumeFromWhere,
-    pub(crate) allocate: AllocateStrategy,
-    pub(crate) consume_threads: u32,
-    pub(crate) consume_batch_size: usize,
-    pub(crate) consume_timeout: Duration,
-    pub(crate) max_reconsume_times: Option<i32>,
-    pub(crate) pull_batch_size: i32,
-    pub(crate) pull_interval: Duration,
-    pub(crate) thresholds: FlowThresholds,
-    pub(crate) shutdown_timeout: Duration,
-    pub(crate) local_offset_directory: PathBuf,
-}
 
 /// Prepares a [`PushConsumer`].
 pub struct PushConsumerBuilder {
     config: ClientConfig,
     settings: Settings,
     subscriptions: Vec<(String, String)>,
-    listener: Option<Arc<dyn AnyListener>>,
+    listener: Option<Listener>,
+}
+
+settings! {
+    /// What a consumer does when nothing else is said: the values of RocketMQ's own clients.
+    pub(crate) struct Settings, set by PushConsumerBuilder {
+        /// Sharing or broadcasting. Default [`MessageModel::Clustering`].
+        message_model: MessageModel = MessageModel::default(),
+        /// Where a new group starts. Default [`ConsumeFromWhere::LastOffset`].
+        consume_from_where: ConsumeFromWhere = ConsumeFromWhere::default(),
+        /// How queues are shared. Default [`AllocateStrategy::Average`].
+        allocate_strategy: AllocateStrategy = AllocateStrategy::default(),
+        /// Calls of the listener that run at the same time, 1 to 1000. Default 20.
+        consume_threads: u32 = 20,
+        /// Most messages given to the listener at once, 1 to 1024. Default 1.
+        consume_batch_size: usize = 1,
+        /// A listener that holds a message longer than this has lost it: the message is delivered again.
+        /// Default 15 minutes.
+        consume_timeout: Duration = Duration::from_mins(15),
+        /// How long a queue pauses after [`OrderlyStatus::Suspend`], 10 ms to 30 s. Default 1 s.
+        suspend_current_queue: Duration = Duration::from_secs(1),
+        /// Most messages asked for in one pull, 1 to 1024. Default 32.
+        pull_batch_size: i32 = 32,
+        /// Time between two pulls of a queue that brought messages. Default none.
+        pull_interval: Duration = Duration::ZERO,
+        /// How much may be pulled and unfinished, per queue.
+        flow_thresholds: FlowThresholds = FlowThresholds::default(),
+        /// How long a shutdown waits for listeners that are at work. Default 10 s.
+        shutdown_timeout: Duration = Duration::from_secs(10),
+    } and otherwise {
+        max_reconsume_times: Option<i32> = None,
+        local_offset_directory: PathBuf = LocalOffsets::default_directory(),
+    }
 }
 
 impl PushConsumerBuilder {
     pub(super) fn new(group: String, config: ClientConfig) -> Self {
-        let settings = Settings {
-            group,
-            message_model: MessageModel::default(),
-            consume_from_where: ConsumeFromWhere::default(),
-            allocate: AllocateStrategy::default(),
-            consume_threads: 20,
-            consume_batch_size: 1,
-            consume_timeout: Duration::from_mins(15),
-            max_reconsume_times: None,
-            pull_batch_size: 32,
-            pull_interval: Duration::ZERO,
-            thresholds: FlowThresholds::default(),
-            shutdown_timeout: Duration::from_secs(10),
-            local_offset_directory: LocalOffsets::default_directory(),
-        };
         Self {
             config,
-            settings,
+            settings: Settings::new(group),
             subscriptions: Vec::new(),
             listener: None,
         }
@@ -73,98 +74,38 @@ impl PushConsumerBuilder {
         self
     }
 
-    /// Who gets the messages.
+    /// Who gets the messages, in no particular order: calls run at the same time, as many as there are
+    /// [consume threads](PushConsumerBuilder::consume_threads), each with messages of one queue. A panic counts as
+    /// [`ConsumeStatus::ReconsumeLater`].
     #[must_use]
-    pub fn listener(mut self, listener: impl MessageListener) -> Self {
-        self.listener = Some(Arc::new(listener));
-        self
-    }
-
-    /// As [`PushConsumerBuilder::listener`], for a closure that answers a future.
-    #[must_use]
-    pub fn on_messages<F, Fut>(self, listener: F) -> Self
+    pub fn on_messages<F, Fut>(mut self, listener: F) -> Self
     where
         F: Fn(Messages) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ConsumeStatus> + Send + 'static,
     {
-        self.listener(FnListener(listener))
-    }
-
-    /// Sharing or broadcasting. Default [`MessageModel::Clustering`].
-    #[must_use]
-    pub fn message_model(mut self, model: MessageModel) -> Self {
-        self.settings.message_model = model;
+        let listener = Arc::new(move |messages| -> Boxed<_> { Box::pin(listener(messages)) });
+        self.listener = Some(Listener::Concurrent(listener));
         self
     }
 
-    /// Where a new group starts. Default [`ConsumeFromWhere::LastOffset`].
+    /// Who gets the messages, of each queue in their order: the next ones only when those before are done. In a group,
+    /// queues are locked for that, so that a message is not consumed by two members at the same time. A panic counts as
+    /// [`OrderlyStatus::Suspend`].
     #[must_use]
-    pub fn consume_from_where(mut self, from: ConsumeFromWhere) -> Self {
-        self.settings.consume_from_where = from;
+    pub fn on_messages_in_order<F, Fut>(mut self, listener: F) -> Self
+    where
+        F: Fn(Messages) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = OrderlyStatus> + Send + 'static,
+    {
+        let listener = Arc::new(move |messages| -> Boxed<_> { Box::pin(listener(messages)) });
+        self.listener = Some(Listener::Orderly(listener));
         self
     }
 
-    /// How queues are shared. Default [`AllocateStrategy::Average`].
-    #[must_use]
-    pub fn allocate_strategy(mut self, strategy: AllocateStrategy) -> Self {
-        self.settings.allocate = strategy;
-        self
-    }
-
-    /// Calls of the listener that run at the same time, 1 to 1000. Default 20.
-    #[must_use]
-    pub fn consume_threads(mut self, threads: u32) -> Self {
-        self.settings.consume_threads = threads;
-        self
-    }
-
-    /// Most messages given to the listener at once, 1 to 1024. Default 1.
-    #[must_use]
-    pub fn consume_batch_size(mut self, messages: usize) -> Self {
-        self.settings.consume_batch_size = messages;
-        self
-    }
-
-    /// A listener that holds a message longer than this has lost it: the message is delivered again.
-    /// Default 15 minutes.
-    #[must_use]
-    pub fn consume_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.consume_timeout = timeout;
-        self
-    }
-
-    /// Deliveries after the first before a message goes to the dead letter queue. Default 16.
+    /// Deliveries after the first before a message goes to the dead letter queue. Default 16; in order without limit.
     #[must_use]
     pub fn max_reconsume_times(mut self, times: u32) -> Self {
         self.settings.max_reconsume_times = Some(i32::try_from(times).unwrap_or(i32::MAX));
-        self
-    }
-
-    /// Most messages asked for in one pull, 1 to 1024. Default 32.
-    #[must_use]
-    pub fn pull_batch_size(mut self, messages: i32) -> Self {
-        self.settings.pull_batch_size = messages;
-        self
-    }
-
-    /// Time between two pulls of a queue that brought messages. Default none.
-    #[must_use]
-    pub fn pull_interval(mut self, interval: Duration) -> Self {
-        self.settings.pull_interval = interval;
-        self
-    }
-
-    /// How much may be pulled and unfinished, per queue.
-    #[must_use]
-    pub fn flow_thresholds(mut self, thresholds: FlowThresholds) -> Self {
-        self.settings.thresholds = thresholds;
-        self
-    }
-
-    /// How long a shutdown waits for listeners that are at work. Default 10 s.
-    #[must_use]
-    pub fn shutdown_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.shutdown_timeout = timeout;
         self
     }
 
@@ -185,13 +126,12 @@ impl PushConsumerBuilder {
     pub async fn start(self) -> Result<PushConsumer, ClientError> {
         self.settings.validate()?;
         let Some(listener) = self.listener else {
-            return Err(invalid("listener", "give one before the start"));
+            let reason = "give one before the start";
+            return Err(ClientError::invalid("listener", reason));
         };
         if self.subscriptions.is_empty() {
-            return Err(invalid(
-                "subscription",
-                "subscribe to at least one topic before the start",
-            ));
+            let reason = "subscribe to at least one topic before the start";
+            return Err(ClientError::invalid("subscription", reason));
         }
         for (topic, _) in &self.subscriptions {
             validate::topic(topic)?;
@@ -200,44 +140,36 @@ impl PushConsumerBuilder {
     }
 }
 
-fn invalid(what: &'static str, reason: impl Into<String>) -> ClientError {
-    ClientError::InvalidConfig {
-        what,
-        reason: reason.into(),
-    }
-}
-
 impl Settings {
     fn validate(&self) -> Result<(), ClientError> {
         validate::group("consumer group", &self.group)?;
-        let check = |what, value: i64, most: i64| {
-            if (1..=most).contains(&value) {
-                return Ok(());
-            }
-            Err(invalid(
-                what,
-                format!("is {value}, 1 to {most} are allowed"),
-            ))
-        };
         let saturated = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
-        check("consume threads", i64::from(self.consume_threads), 1000)?;
-        check(
-            "consume batch size",
-            saturated(self.consume_batch_size),
-            1024,
-        )?;
-        check("pull batch size", i64::from(self.pull_batch_size), 1024)?;
-        check(
-            "threshold of messages per queue",
-            saturated(self.thresholds.messages),
-            65_535,
-        )?;
-        check(
-            "threshold of bytes per queue",
-            saturated(self.thresholds.bytes),
-            1 << 30,
-        )?;
-        check("threshold of offset span", self.thresholds.span, 65_535)?;
+        let thresholds = &self.flow_thresholds;
+        for (what, value, most) in [
+            ("consume threads", self.consume_threads.into(), 1000),
+            (
+                "consume batch size",
+                saturated(self.consume_batch_size),
+                1024,
+            ),
+            ("pull batch size", self.pull_batch_size.into(), 1024),
+            (
+                "threshold of messages per queue",
+                saturated(thresholds.messages),
+                65_535,
+            ),
+            (
+                "threshold of bytes per queue",
+                saturated(thresholds.bytes),
+                1 << 30,
+            ),
+            ("threshold of offset span", thresholds.span, 65_535),
+        ] {
+            if !(1..=most).contains(&value) {
+                let reason = format!("is {value}, 1 to {most} are allowed");
+                return Err(ClientError::invalid(what, reason));
+            }
+        }
         Ok(())
     }
 }
@@ -273,7 +205,7 @@ mod tests {
             ..FlowThresholds::default()
         };
         refused(builder().flow_thresholds(none), "messages per queue").await;
-        refused(builder().subscribe("a.b", "*"), "'.'").await;
+        refused(builder().subscribe("a.b", "*"), "illegal char").await;
         refused(builder().subscribe("U", "|| ||"), "no tag").await;
     }
 

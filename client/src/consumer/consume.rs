@@ -7,19 +7,19 @@ use std::time::Duration;
 use common::message::properties::{
     DELAY, MAX_RECONSUME_TIMES, ORIGIN_MESSAGE_ID, RECONSUME_TIME, RETRY_TOPIC, UNIQUE_KEY,
 };
+use common::names::retry_topic;
 use common::wire::response_code;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::assigned::Assigned;
-use super::broker;
-use super::listener::{ConsumeStatus, Messages};
+use super::listener::{ConsumeStatus, Listener, Messages};
 use super::push::Shared;
+use crate::MessageExt;
+use crate::caught::{Callback, caught};
 use crate::error::ClientError;
 use crate::message::Message;
-use crate::names::{AUTO_CREATE_TOPIC, retry_topic};
-use crate::producer::{COMPRESS_FROM, Outgoing, SendResult, Sender};
+use crate::producer::{Compress, Outgoing, SendResult, Sender};
 use crate::route_cache::Template;
-use crate::{MessageExt, MessageQueue};
 
 /// Pause before a failed message that no broker took back is delivered here again.
 const LOCAL_REDELIVERY: Duration = Duration::from_secs(5);
@@ -45,27 +45,38 @@ impl Shared {
     /// Has messages of `assigned` consumed, as soon as listeners are free. Returns at once: what may pile up
     /// is limited by the flow thresholds.
     pub(super) fn dispatch(self: &Arc<Self>, assigned: &Arc<Assigned>, messages: Messages) {
+        let Listener::Concurrent(listener) = &self.listener else {
+            return assigned.arrived.notify_one();
+        };
+        let listener = Arc::clone(listener);
         let (consumer, assigned) = (Arc::clone(self), Arc::clone(assigned));
         tokio::spawn(async move {
             let size = consumer.settings.consume_batch_size;
             for batch in messages.chunks(size) {
-                let permits = Arc::clone(&consumer.permits);
-                let permit = tokio::select! {
-                    permit = permits.acquire_owned() => permit,
-                    () = assigned.dropped() => return,
-                    () = consumer.stopping() => return,
+                let Some(permit) = consumer.permit(&assigned).await else {
+                    return;
                 };
-                // The semaphore closes with the consumer.
-                let Ok(permit) = permit else { return };
                 let (consumer, assigned) = (Arc::clone(&consumer), Arc::clone(&assigned));
-                let batch = batch.to_vec();
-                tokio::spawn(async move { consumer.consume(&assigned, batch, permit).await });
+                let (listener, batch) = (Arc::clone(&listener), batch.to_vec());
+                tokio::spawn(async move {
+                    consumer.consume(&*listener, &assigned, batch, permit).await;
+                });
             }
         });
     }
 
+    /// The right to call the listener; `None` once the queue is given up or the consumer stops.
+    pub(super) async fn permit(&self, assigned: &Assigned) -> Option<OwnedSemaphorePermit> {
+        tokio::select! {
+            permit = Arc::clone(&self.permits).acquire_owned() => permit.ok(),
+            () = assigned.dropped() => None,
+            () = self.stopping() => None,
+        }
+    }
+
     async fn consume(
         self: &Arc<Self>,
+        listener: &Callback<Messages, ConsumeStatus>,
         assigned: &Arc<Assigned>,
         mut batch: Messages,
         permit: OwnedSemaphorePermit,
@@ -79,7 +90,7 @@ impl Shared {
         if batch.is_empty() || assigned.is_dropped() || self.is_stopping() {
             return;
         }
-        let status = self.listener.call(batch.clone()).await.unwrap_or_else(|| {
+        let status = caught(|| listener(batch.clone())).await.unwrap_or_else(|| {
             tracing::error!(queue = ?assigned.queue, "the listener panicked, its messages are delivered again");
             ConsumeStatus::ReconsumeLater
         });
@@ -121,10 +132,11 @@ impl Shared {
         }
     }
 
-    fn finish(&self, assigned: &Assigned, offsets: Vec<i64>) {
+    pub(super) fn finish(&self, assigned: &Assigned, offsets: Vec<i64>) {
         let commit = assigned.held.lock().finish(offsets);
+        // A queue that is consumed in order is not given up before its listener has come to an end.
         if let Some(commit) = commit
-            && !assigned.is_dropped()
+            && (self.is_orderly() || !assigned.is_dropped())
         {
             self.offsets.advance(&assigned.queue, commit);
         }
@@ -153,15 +165,15 @@ impl Shared {
     }
 
     /// Gives a failed message back to the brokers. False when none took it.
-    async fn send_back(&self, message: &MessageExt, delay_level: i32) -> bool {
-        let (instance, group) = (&self.instance, &self.settings.group);
-        let most = self
-            .settings
-            .max_reconsume_times
-            .unwrap_or(DEFAULT_MAX_RECONSUME_TIMES);
-        let error = match broker::send_back(instance, group, message, delay_level, most).await {
-            Ok(()) => return true,
-            Err(error) => error,
+    pub(super) async fn send_back(&self, message: &MessageExt, delay_level: i32) -> bool {
+        let most = self.settings.max_reconsume_times;
+        let (group, most) = (
+            &self.settings.group,
+            most.unwrap_or(DEFAULT_MAX_RECONSUME_TIMES),
+        );
+        let sent = (self.instance).send_back(group, message, delay_level, most);
+        let Err(error) = sent.await else {
+            return true;
         };
         if error.is_response(response_code::REQUEST_CODE_NOT_SUPPORTED) {
             // A broker without redelivery has no delays either: its retry topic would bring it at once.
@@ -185,35 +197,28 @@ impl Shared {
         delay_level: i32,
         most: i32,
     ) -> Result<SendResult, ClientError> {
+        let timeout = self.instance.config.request_timeout;
         let copy = retry_copy(&self.settings.group, message, delay_level, most);
         let born = self.instance.clock.now().0;
-        let outgoing = Outgoing::message(copy, || self.instance.unique_id(), born, COMPRESS_FROM);
-        let template = Template {
-            topic: AUTO_CREATE_TOPIC.to_owned(),
+        let outgoing = Outgoing::message(
+            copy,
+            || self.instance.unique_id(),
+            born,
+            Compress::default(),
+        );
+        let template = &Template {
             queues: 1,
+            ..Template::default()
         };
-        let route = self
-            .instance
-            .routes
-            .get_to_publish(&outgoing.topic, &template)
-            .await?;
+        let routes = &self.instance.routes;
+        let route = (routes.get_or_template(&outgoing.topic, Some(template))).await?;
         let at = rand::random_range(0..route.publish.len().max(1));
-        let queue: &MessageQueue = route.publish.get(at).ok_or_else(|| ClientError::NoRoute {
-            topic: outgoing.topic.clone(),
-        })?;
-        let address = self.instance.master_to_send(&queue.broker_name)?;
-        let sender = Sender {
-            group: INNER_PRODUCER_GROUP,
-            template_topic: AUTO_CREATE_TOPIC,
-            template_queues: 1,
-        };
-        let command = outgoing.request(&sender, queue);
-        let timeout = self.instance.config.request_timeout;
-        let answer = self
-            .instance
-            .call(&address, command, outgoing.body.clone(), timeout)
-            .await?;
-        SendResult::read(&address, queue, &outgoing.msg_id, answer.command)
+        let queue = route.publish.get(at);
+        let queue = queue.ok_or_else(|| ClientError::no_route(&outgoing.topic))?;
+        let group = INNER_PRODUCER_GROUP;
+        let sender = &Sender { group, template };
+        let attempt = outgoing.attempt(&self.instance, sender, queue, timeout);
+        attempt.await
     }
 
     /// Sends messages back whose listeners have had them for longer than the consume timeout.

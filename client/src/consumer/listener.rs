@@ -1,12 +1,11 @@
 //! The application's side of consuming.
 
-use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::time::Duration;
 
+use super::GIVEN_UP;
 use crate::MessageExt;
+use crate::caught::Callback;
 
 /// Messages given to a listener at once: one, unless the consumer was told to give more.
 pub type Messages = Vec<Arc<MessageExt>>;
@@ -42,58 +41,33 @@ impl ConsumeStatus {
     pub(crate) fn delay_level(self) -> i32 {
         match self {
             Self::ReconsumeAtLevel(level) => i32::try_from(level).unwrap_or(i32::MAX),
-            Self::GiveUp => -1,
+            Self::GiveUp => GIVEN_UP,
             Self::Success | Self::SuccessOf(_) | Self::ReconsumeLater => 0,
         }
     }
 }
 
-/// Consumes messages. Calls run at the same time, as many as the consumer has consume threads, in no
-/// particular order.
-///
-/// Implemented for nothing by default: closures are taken by
-/// [`on_messages`](crate::PushConsumerBuilder::on_messages).
-pub trait MessageListener: Send + Sync + 'static {
-    /// Handles `messages`, all of one queue. A panic counts as [`ConsumeStatus::ReconsumeLater`].
-    fn consume(&self, messages: Messages) -> impl Future<Output = ConsumeStatus> + Send;
+/// What a listener in order made of the messages it got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OrderlyStatus {
+    /// All are done, and what was left uncommitted before them.
+    #[default]
+    Success,
+    /// The queue pauses, as long as the consumer was told; then the listener gets the same messages again.
+    Suspend,
+    /// As [`OrderlyStatus::Suspend`], for this long; 10 ms to 30 s.
+    SuspendFor(Duration),
+    /// All are done, but not to be counted as consumed before a later [`OrderlyStatus::Success`].
+    Uncommitted,
+    /// The queue pauses; then the listener gets everything since the last [`OrderlyStatus::Success`] again.
+    Rollback,
 }
 
-/// A listener made of a closure.
-pub(crate) struct FnListener<F>(pub(crate) F);
-
-impl<F, Fut> MessageListener for FnListener<F>
-where
-    F: Fn(Messages) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = ConsumeStatus> + Send,
-{
-    fn consume(&self, messages: Messages) -> impl Future<Output = ConsumeStatus> + Send {
-        (self.0)(messages)
-    }
-}
-
-/// A call of a listener whose type is forgotten. `None`: it panicked.
-pub(crate) type Call<'a> = Pin<Box<dyn Future<Output = Option<ConsumeStatus>> + Send + 'a>>;
-
-/// A listener of any type.
-pub(crate) trait AnyListener: Send + Sync {
-    fn call(&self, messages: Messages) -> Call<'_>;
-}
-
-impl<L: MessageListener> AnyListener for L {
-    fn call(&self, messages: Messages) -> Call<'_> {
-        Box::pin(async move {
-            let started = catch_unwind(AssertUnwindSafe(|| Box::pin(self.consume(messages))));
-            let mut running = started.ok()?;
-            std::future::poll_fn(move |cx| {
-                match catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(cx))) {
-                    Ok(Poll::Pending) => Poll::Pending,
-                    Ok(Poll::Ready(status)) => Poll::Ready(Some(status)),
-                    Err(_) => Poll::Ready(None),
-                }
-            })
-            .await
-        })
-    }
+/// The listener of a consumer.
+#[derive(Clone)]
+pub(crate) enum Listener {
+    Concurrent(Arc<Callback<Messages, ConsumeStatus>>),
+    Orderly(Arc<Callback<Messages, OrderlyStatus>>),
 }
 
 #[cfg(test)]
@@ -116,24 +90,5 @@ mod tests {
         assert_eq!(ConsumeStatus::ReconsumeLater.delay_level(), 0);
         assert_eq!(ConsumeStatus::ReconsumeAtLevel(5).delay_level(), 5);
         assert_eq!(ConsumeStatus::GiveUp.delay_level(), -1);
-    }
-
-    #[tokio::test]
-    async fn a_panic_is_caught_before_and_after_the_first_await() {
-        let early = FnListener(|messages: Messages| {
-            assert!(!messages.is_empty(), "early");
-            async { ConsumeStatus::Success }
-        });
-        assert_eq!(early.call(Vec::new()).await, None);
-        let late = FnListener(|_: Messages| async {
-            tokio::task::yield_now().await;
-            panic!("late")
-        });
-        assert_eq!(late.call(Vec::new()).await, None);
-        let fine = FnListener(|_: Messages| async { ConsumeStatus::SuccessOf(1) });
-        assert_eq!(
-            fine.call(Vec::new()).await,
-            Some(ConsumeStatus::SuccessOf(1))
-        );
     }
 }

@@ -2,12 +2,13 @@
 
 mod allocate;
 mod assigned;
-pub(crate) mod broker;
+mod broker;
 mod builder;
 mod consume;
 mod listener;
 mod local_offsets;
 mod offsets;
+mod orderly;
 mod process_queue;
 mod pull;
 mod push;
@@ -18,11 +19,13 @@ mod subscription;
 
 pub use allocate::AllocateStrategy;
 pub use builder::PushConsumerBuilder;
-pub use listener::{ConsumeStatus, MessageListener, Messages};
+pub use listener::{ConsumeStatus, Messages, OrderlyStatus};
 pub use process_queue::FlowThresholds;
 pub use push::PushConsumer;
 pub use start_offset::ConsumeFromWhere;
-pub use subscription::{Filter, SUBSCRIBE_ALL};
+
+/// The delay level with which a message goes to the dead letter queue at once.
+const GIVEN_UP: i32 = -1;
 
 /// Whether the members of a group share the messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

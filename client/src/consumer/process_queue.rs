@@ -72,6 +72,27 @@ impl ProcessQueue {
         }
     }
 
+    /// The first `most` messages held, of those behind `offset` if it is given.
+    pub fn after(&self, offset: Option<i64>, most: usize) -> Vec<Arc<MessageExt>> {
+        let from = offset.map_or(i64::MIN, |offset| offset.saturating_add(1));
+        let all = self.held.range(from..).take(most);
+        all.map(|(_, held)| Arc::clone(&held.message)).collect()
+    }
+
+    /// The offsets held up to `last`.
+    pub fn up_to(&self, last: Option<i64>) -> Vec<i64> {
+        let all = self.held.range(..=last.unwrap_or(i64::MIN));
+        all.map(|(offset, _)| *offset).collect()
+    }
+
+    /// The listener failed on the message at `offset` and will get it again.
+    pub fn failed(&mut self, offset: i64) {
+        if let Some(held) = self.held.get_mut(&offset) {
+            let message = Arc::make_mut(&mut held.message);
+            message.reconsume_times = message.reconsume_times.saturating_add(1);
+        }
+    }
+
     /// Finishes `offsets` and answers up to where the group may commit now: the lowest offset still held, or
     /// one past the highest seen when nothing is left. `None` when nothing was ever put.
     pub fn finish(&mut self, offsets: impl IntoIterator<Item = i64>) -> Option<i64> {
@@ -80,26 +101,13 @@ impl ProcessQueue {
                 self.bytes -= held.message.body.len();
             }
         }
-        self.commit_offset()
-    }
-
-    /// Up to where the group may commit (see [`ProcessQueue::finish`]).
-    pub fn commit_offset(&self) -> Option<i64> {
-        self.held
-            .first_key_value()
-            .map(|(offset, _)| *offset)
-            .or(self.end)
+        self.first_offset().or(self.end)
     }
 
     /// The listener is about to get the message at `offset`. False when it is not held any more.
     pub fn start(&mut self, offset: i64, now: Duration) -> bool {
-        match self.held.get_mut(&offset) {
-            Some(held) => {
-                held.started = Some(now);
-                true
-            }
-            None => false,
-        }
+        let held = self.held.get_mut(&offset);
+        held.map(|held| held.started = Some(now)).is_some()
     }
 
     /// Whether the message at `offset` is still unfinished.
@@ -123,16 +131,8 @@ impl ProcessQueue {
         if self.bytes > thresholds.bytes {
             return Some(Pause::Bytes(self.bytes));
         }
-        let span = self.span();
+        let span = self.last_offset()? - self.first_offset()?;
         (span > thresholds.span).then_some(Pause::Span(span))
-    }
-
-    /// Distance between the lowest and the highest offset held.
-    pub fn span(&self) -> i64 {
-        match (self.held.first_key_value(), self.held.last_key_value()) {
-            (Some((first, _)), Some((last, _))) => last - first,
-            _ => 0,
-        }
     }
 
     /// The lowest offset held.
@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn a_queue_that_never_held_anything_commits_nothing() {
         let mut queue = ProcessQueue::default();
-        assert_eq!(queue.commit_offset(), None);
+        assert_eq!(queue.finish([]), None);
         assert_eq!(queue.finish([1, 2]), None);
     }
 
@@ -205,6 +205,24 @@ mod tests {
         queue.finish([1]);
         queue.finish([1]);
         assert_eq!((queue.len(), queue.bytes()), (1, 10));
+    }
+
+    #[test]
+    fn messages_in_order_are_given_again_until_they_are_done() {
+        let mut queue = filled(&[3, 5, 9]);
+        let offsets = |messages: Vec<Arc<MessageExt>>| -> Vec<i64> {
+            messages
+                .iter()
+                .map(|message| message.queue_offset)
+                .collect()
+        };
+        assert_eq!(offsets(queue.after(None, 2)), [3, 5]);
+        assert_eq!(offsets(queue.after(Some(5), 2)), [9]);
+        queue.failed(3);
+        assert_eq!(queue.after(None, 1)[0].reconsume_times, 1);
+        let done = queue.up_to(Some(5));
+        assert_eq!((done.clone(), queue.finish(done)), (vec![3, 5], Some(9)));
+        assert!(queue.after(Some(9), 2).is_empty() && queue.up_to(None).is_empty());
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! Pulling one queue: ask, wait at the broker for messages, hand them on, ask again.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
+use common::names::is_retry_topic;
 use common::transport::Response;
 use common::wire::header::{
     PULL_COMMIT_OFFSET, PULL_SUSPEND, PullMessageRequestHeader, PullMessageResponseHeader,
@@ -12,9 +14,9 @@ use common::wire::{Command, request_code, response_code};
 
 use super::assigned::Assigned;
 use super::push::Shared;
+use super::subscription::wants;
 use crate::error::ClientError;
 use crate::instance::{header, refused, unreadable_body};
-use crate::names::RETRY_TOPIC_PREFIX;
 use crate::route::MASTER_ID;
 use crate::{MessageExt, MessageQueue};
 
@@ -31,16 +33,14 @@ const WAIT_FOR_ROOM: Duration = Duration::from_millis(50);
 
 /// What a pull came to.
 #[derive(Debug, PartialEq, Eq)]
-enum Pulled {
-    /// Messages, which may all be unwanted ones.
-    Found {
-        messages: Vec<Arc<MessageExt>>,
-        next: i64,
-    },
-    /// Nothing here; the next pull starts at `next`.
-    Nothing { next: i64 },
+struct Pulled {
+    messages: Vec<MessageExt>,
+    /// Where the next pull starts.
+    next: i64,
     /// The offset asked for is not in the queue, or was reset: start over at `next`.
-    Moved { next: i64 },
+    moved: bool,
+    /// Replica the next pull should go to.
+    pull_from: i64,
 }
 
 /// Pulls until the queue is given up or the consumer stops.
@@ -61,26 +61,20 @@ async fn pull_on(consumer: &Arc<Shared>, assigned: &Arc<Assigned>, first: i64) -
         consumer.resumed().await;
         wait_for_room(consumer, assigned).await;
         match pull(consumer, assigned, next).await {
-            Ok(Pulled::Found {
-                messages,
-                next: after,
-            }) => {
-                next = after;
-                if messages.is_empty() {
+            Ok(pulled) if pulled.moved => return pulled.next,
+            Ok(pulled) => {
+                next = pulled.next;
+                if pulled.messages.is_empty() {
                     skip(consumer, assigned, next);
                     continue;
                 }
+                let messages: Vec<_> = pulled.messages.into_iter().map(Arc::new).collect();
                 assigned.held.lock().put(&messages);
                 consumer.dispatch(assigned, messages);
                 if !consumer.settings.pull_interval.is_zero() {
                     tokio::time::sleep(consumer.settings.pull_interval).await;
                 }
             }
-            Ok(Pulled::Nothing { next: after }) => {
-                next = after;
-                skip(consumer, assigned, next);
-            }
-            Ok(Pulled::Moved { next: to }) => return to,
             Err(error) => {
                 tracing::warn!(queue = ?assigned.queue, %error, "pull failed");
                 tokio::time::sleep(consumer.after_pull_error(&error)).await;
@@ -97,15 +91,15 @@ impl Shared {
             // The broker was restarted, or does not know the newest subscription: tell it again.
             Some(
                 response_code::SUBSCRIPTION_NOT_EXIST | response_code::SUBSCRIPTION_NOT_LATEST,
-            ) => self.instance.beat_soon(),
-            _ => self.instance.routes.report_stale(),
+            ) => self.instance.beat_now.notify_one(),
+            _ => self.instance.routes.stale.notify_one(),
         }
         AFTER_ERROR
     }
 }
 
 async fn wait_for_room(consumer: &Shared, assigned: &Assigned) {
-    let thresholds = &consumer.settings.thresholds;
+    let thresholds = &consumer.settings.flow_thresholds;
     let mut told = false;
     loop {
         // Registered before looking, so that what is finished in between is not missed.
@@ -130,18 +124,20 @@ fn skip(consumer: &Shared, assigned: &Assigned, next: i64) {
 
 async fn pull(consumer: &Shared, assigned: &Assigned, offset: i64) -> Result<Pulled, ClientError> {
     let queue = &assigned.queue;
-    let Some(subscription) = consumer.subscription(&queue.topic) else {
+    let subscription = consumer.subscriptions.read().get(&queue.topic).cloned();
+    let pull_from = assigned.pull_from.load(Ordering::Relaxed);
+    let Some(subscription) = subscription else {
         // Unsubscribed a moment ago: the rebalance that follows gives the queue up.
         tokio::time::sleep(AFTER_ERROR).await;
-        return Ok(Pulled::Nothing { next: offset });
+        return Ok(Pulled {
+            messages: Vec::new(),
+            next: offset,
+            moved: false,
+            pull_from,
+        });
     };
-    let (broker_id, address) = consumer
-        .instance
-        .routes
-        .replica(&queue.broker_name, assigned.pull_from())
-        .ok_or_else(|| ClientError::NoBroker {
-            broker_name: queue.broker_name.clone(),
-        })?;
+    let replica = (consumer.instance.routes).replica(&queue.broker_name, pull_from);
+    let (broker_id, address) = replica.ok_or_else(|| ClientError::no_broker(&queue.broker_name))?;
     let done = consumer.offsets.get(queue).filter(|done| *done > 0);
     // Only masters keep offsets.
     let commit = done.filter(|_| broker_id == MASTER_ID && consumer.is_clustering());
@@ -155,32 +151,25 @@ async fn pull(consumer: &Shared, assigned: &Assigned, offset: i64) -> Result<Pul
         commit_offset: Some(commit.unwrap_or(0)),
         suspend_timeout_millis: i64::try_from(SUSPEND.as_millis()).ok(),
         subscription: None,
-        sub_version: Some(subscription.version),
+        sub_version: Some(subscription.sub_version),
         expression_type: Some("TAG".to_owned()),
         ..PullMessageRequestHeader::default()
     };
     let command = Command::request(request_code::PULL_MESSAGE).with(&request);
-    let answer = consumer
-        .instance
-        .call(&address, command, Bytes::new(), PULL_TIMEOUT)
-        .await?;
-    let (pulled, pull_from) = read(&address, queue, answer)?;
-    assigned.set_pull_from(pull_from);
-    Ok(match pulled {
-        Pulled::Found { mut messages, next } => {
-            messages.retain(|message| subscription.filter.matches(message.tag()));
-            Pulled::Found { messages, next }
-        }
-        other => other,
-    })
+    let answer = (consumer.instance).call(&address, command, Bytes::new(), PULL_TIMEOUT);
+    let mut pulled = read(&address, queue, answer.await?)?;
+    // A batch that was stored whole comes whole, also if its first messages are consumed already.
+    pulled
+        .messages
+        .retain(|message| message.queue_offset >= offset && wants(&subscription, message.tag()));
+    assigned
+        .pull_from
+        .store(pulled.pull_from, Ordering::Relaxed);
+    Ok(pulled)
 }
 
-/// Reads the answer to a pull; also which replica the next pull should go to.
-fn read(
-    address: &str,
-    queue: &MessageQueue,
-    answer: Response,
-) -> Result<(Pulled, i64), ClientError> {
+/// Reads the answer to a pull.
+fn read(address: &str, queue: &MessageQueue, answer: Response) -> Result<Pulled, ClientError> {
     let Response { command, body } = answer;
     let code = command.code;
     if !matches!(
@@ -193,29 +182,20 @@ fn read(
         return Err(refused(address, command));
     }
     let position: PullMessageResponseHeader = header(address, &command)?;
-    let next = position.next_begin_offset;
-    let pulled = match code {
-        response_code::SUCCESS => Pulled::Found {
-            messages: messages(address, queue, &body)?,
-            next,
-        },
-        response_code::PULL_OFFSET_MOVED => Pulled::Moved { next },
-        _ => Pulled::Nothing { next },
-    };
-    Ok((pulled, position.suggest_which_broker_id))
-}
-
-fn messages(
-    address: &str,
-    queue: &MessageQueue,
-    body: &Bytes,
-) -> Result<Vec<Arc<MessageExt>>, ClientError> {
-    let mut read = MessageExt::read_all(body, &queue.broker_name)
-        .map_err(|error| unreadable_body(address, &error))?;
-    if queue.topic.starts_with(RETRY_TOPIC_PREFIX) {
-        read.iter_mut().for_each(MessageExt::restore_topic);
+    let mut messages = Vec::new();
+    if code == response_code::SUCCESS {
+        messages =
+            MessageExt::read_all(&body, &queue.broker_name).map_err(unreadable_body(address))?;
     }
-    Ok(read.into_iter().map(Arc::new).collect())
+    if is_retry_topic(&queue.topic) {
+        messages.iter_mut().for_each(MessageExt::restore_topic);
+    }
+    Ok(Pulled {
+        messages,
+        next: position.next_begin_offset,
+        moved: code == response_code::PULL_OFFSET_MOVED,
+        pull_from: position.suggest_which_broker_id,
+    })
 }
 
 #[cfg(test)]
@@ -241,20 +221,21 @@ mod tests {
         }
     }
 
-    fn read(answer: Response) -> Result<(Pulled, i64), ClientError> {
+    fn read(answer: Response) -> Result<Pulled, ClientError> {
         super::read("b:1", &MessageQueue::new("T", "broker-a", 0), answer)
     }
 
     #[test]
     fn each_code_has_its_meaning() {
-        let found = Pulled::Found {
-            messages: Vec::new(),
-            next: 7,
-        };
-        assert_eq!(read(answer(0)).unwrap(), (found, 1));
-        assert_eq!(read(answer(19)).unwrap(), (Pulled::Nothing { next: 7 }, 1));
-        assert_eq!(read(answer(20)).unwrap(), (Pulled::Nothing { next: 7 }, 1));
-        assert_eq!(read(answer(21)).unwrap(), (Pulled::Moved { next: 7 }, 1));
+        for (code, moved) in [(0, false), (19, false), (20, false), (21, true)] {
+            let pulled = Pulled {
+                messages: Vec::new(),
+                next: 7,
+                moved,
+                pull_from: 1,
+            };
+            assert_eq!(read(answer(code)).unwrap(), pulled, "{code}");
+        }
         assert!(read(answer(24)).unwrap_err().is_response(24));
     }
 

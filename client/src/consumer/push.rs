@@ -4,25 +4,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::wire::body;
+use common::names::retry_topic;
+use common::wire::body::{self, SubscriptionData};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::MessageModel;
 use super::assigned::Assigned;
-use super::broker::{self, Report};
+use super::broker::Report;
 use super::builder::{PushConsumerBuilder, Settings};
-use super::listener::AnyListener;
+use super::listener::Listener;
 use super::local_offsets::LocalOffsets;
 use super::offsets::Offsets;
 use super::requests;
 use super::start_offset::ConsumeFromWhere;
-use super::subscription::{SUBSCRIBE_ALL, Subscription};
+use super::subscription::{SUBSCRIBE_ALL, subscription};
 use crate::config::ClientConfig;
 use crate::error::ClientError;
 use crate::instance::Instance;
-use crate::names::retry_topic;
 use crate::{MessageQueue, validate};
 
 /// Instance name of a broadcast consumer: its offsets are filed under it, so it stays the same.
@@ -41,18 +41,19 @@ enum Phase {
 pub(crate) struct Shared {
     pub(super) instance: Arc<Instance>,
     pub(super) settings: Settings,
-    pub(super) listener: Arc<dyn AnyListener>,
+    pub(super) listener: Listener,
     pub(super) offsets: Offsets,
     /// One per listener call that may run.
     pub(super) permits: Arc<Semaphore>,
     /// Look at the assignment now.
     pub(super) rebalance_now: Notify,
-    subscriptions: RwLock<BTreeMap<String, Arc<Subscription>>>,
-    queues: Mutex<BTreeMap<MessageQueue, Arc<Assigned>>>,
+    /// What is wanted of each topic, the retry topic among them.
+    pub(super) subscriptions: RwLock<BTreeMap<String, SubscriptionData>>,
+    pub(super) queues: Mutex<BTreeMap<MessageQueue, Arc<Assigned>>>,
     phase: watch::Sender<Phase>,
     local: LocalOffsets,
     /// Offsets of a broadcast consumer on queues it does not read at the moment.
-    local_table: Mutex<BTreeMap<MessageQueue, i64>>,
+    pub(super) local_table: Mutex<BTreeMap<MessageQueue, i64>>,
 }
 
 /// Reads topics for its group and gives the messages to a listener.
@@ -109,7 +110,7 @@ impl PushConsumer {
         config: ClientConfig,
         settings: Settings,
         subscriptions: &[(String, String)],
-        listener: Arc<dyn AnyListener>,
+        listener: Listener,
     ) -> Result<Self, ClientError> {
         let clustering = settings.message_model == MessageModel::Clustering;
         let (instance, inbox) =
@@ -128,27 +129,22 @@ impl PushConsumer {
         } else {
             *shared.local_table.lock() = shared.local.load().await?;
         }
+        let instance = &shared.instance;
         for topic in shared.topics() {
-            match shared.instance.routes.get(&topic).await {
-                Ok(_) | Err(ClientError::NoRoute { .. }) => {}
-                Err(error) => return Err(error),
-            }
+            instance.routes.find(&topic).await?;
         }
         // Brokers serve pulls of known members only.
-        shared.instance.heartbeat().await;
-        shared
-            .instance
-            .spawn(requests::serve(Arc::clone(shared), inbox));
+        instance.heartbeat().await;
+        instance.spawn(requests::serve(Arc::clone(shared), inbox));
         // Subscribed before looking: what changes meanwhile is looked at again.
-        let routes = shared.instance.routes.changes();
+        let routes = instance.routes.changes();
         let next_look = shared.rebalance().await;
-        shared
-            .instance
-            .spawn(Arc::clone(shared).keep_balanced(next_look, routes));
-        shared.instance.spawn(Arc::clone(shared).keep_reporting());
-        shared
-            .instance
-            .spawn(Arc::clone(shared).keep_sending_back_overdue());
+        instance.spawn(Arc::clone(shared).keep_balanced(next_look, routes));
+        instance.spawn(Arc::clone(shared).keep_reporting());
+        if shared.locks() {
+            instance.spawn(Arc::clone(shared).keep_locked());
+        }
+        instance.spawn(Arc::clone(shared).keep_sending_back_overdue());
         Ok(consumer)
     }
 
@@ -161,20 +157,16 @@ impl PushConsumer {
     pub async fn subscribe(&self, topic: &str, expression: &str) -> Result<(), ClientError> {
         validate::topic(topic)?;
         self.shared.subscribe(topic, expression)?;
-        match self.shared.instance.routes.get(topic).await {
-            Ok(_) | Err(ClientError::NoRoute { .. }) => {}
-            Err(error) => return Err(error),
-        }
-        self.shared.instance.heartbeat().await;
-        self.shared.rebalance_now.notify_one();
+        self.shared.instance.routes.find(topic).await?;
+        self.shared.resubscribed().await;
         Ok(())
     }
 
     /// Stops reading a topic.
     pub async fn unsubscribe(&self, topic: &str) {
-        self.shared.unsubscribe(topic);
-        self.shared.instance.heartbeat().await;
-        self.shared.rebalance_now.notify_one();
+        self.shared.subscriptions.write().remove(topic);
+        self.shared.announce();
+        self.shared.resubscribed().await;
     }
 
     /// Pulls nothing more until [`PushConsumer::resume`]. What was pulled is still consumed.
@@ -208,10 +200,8 @@ impl PushConsumer {
         let shared = &self.shared;
         shared.phase.send_replace(Phase::Stopping);
         let all = shared.permits.acquire_many(shared.settings.consume_threads);
-        if tokio::time::timeout(shared.settings.shutdown_timeout, all)
-            .await
-            .is_err()
-        {
+        let all = tokio::time::timeout(shared.settings.shutdown_timeout, all);
+        if all.await.is_err() {
             tracing::warn!("listeners are still at work, their messages will be delivered again");
         }
         // At once: a broker that is gone shall not cost one timeout per queue.
@@ -224,20 +214,17 @@ impl PushConsumer {
         if !shared.is_clustering() {
             shared.save_local().await;
         }
-        shared
-            .instance
-            .unregister(None, Some(&shared.settings.group))
-            .await;
+        let group = Some(shared.settings.group.as_str());
+        shared.instance.unregister(None, group).await;
         shared.instance.stop();
     }
 }
 
 impl Shared {
-    fn new(instance: Arc<Instance>, settings: Settings, listener: Arc<dyn AnyListener>) -> Self {
+    fn new(instance: Arc<Instance>, settings: Settings, listener: Listener) -> Self {
         let directory = &settings.local_offset_directory;
         let local = LocalOffsets::new(directory, &instance.client_id, &settings.group);
         let threads = usize::try_from(settings.consume_threads).unwrap_or(usize::MAX);
-        let (phase, _) = watch::channel(Phase::Running);
         Self {
             permits: Arc::new(Semaphore::new(threads.min(Semaphore::MAX_PERMITS))),
             instance,
@@ -247,7 +234,7 @@ impl Shared {
             rebalance_now: Notify::new(),
             subscriptions: RwLock::default(),
             queues: Mutex::default(),
-            phase,
+            phase: watch::Sender::new(Phase::Running),
             local,
             local_table: Mutex::default(),
         }
@@ -257,27 +244,25 @@ impl Shared {
         self.settings.message_model == MessageModel::Clustering
     }
 
+    pub(super) fn is_orderly(&self) -> bool {
+        matches!(self.listener, Listener::Orderly(_))
+    }
+
     pub(super) fn is_stopping(&self) -> bool {
         *self.phase.borrow() == Phase::Stopping
     }
 
     /// Returns once the consumer stops.
     pub(super) async fn stopping(&self) {
+        let mut phase = self.phase.subscribe();
         // The sender lives as long as `self`, so waiting cannot fail.
-        let _ = self
-            .phase
-            .subscribe()
-            .wait_for(|phase| *phase == Phase::Stopping)
-            .await;
+        let _ = phase.wait_for(|phase| *phase == Phase::Stopping).await;
     }
 
     /// Returns once the consumer is not suspended.
     pub(super) async fn resumed(&self) {
-        let _ = self
-            .phase
-            .subscribe()
-            .wait_for(|phase| *phase != Phase::Suspended)
-            .await;
+        let mut phase = self.phase.subscribe();
+        let _ = phase.wait_for(|phase| *phase != Phase::Suspended).await;
     }
 
     fn change_phase(&self, from: Phase, to: Phase) {
@@ -295,36 +280,22 @@ impl Shared {
         self.subscriptions.read().keys().cloned().collect()
     }
 
-    pub(super) fn subscription(&self, topic: &str) -> Option<Arc<Subscription>> {
-        self.subscriptions.read().get(topic).cloned()
-    }
-
-    pub(super) fn subscriptions(&self) -> Vec<Arc<Subscription>> {
-        self.subscriptions.read().values().cloned().collect()
-    }
-
     fn subscribe(&self, topic: &str, expression: &str) -> Result<(), ClientError> {
         let version = self.instance.clock.now().0;
-        let subscription = Subscription::new(topic, expression, version)?;
-        self.subscriptions
-            .write()
-            .insert(topic.to_owned(), Arc::new(subscription));
+        let subscription = subscription(topic, expression, version)?;
+        (self.subscriptions.write()).insert(topic.to_owned(), subscription);
         self.announce();
         Ok(())
     }
 
-    fn unsubscribe(&self, topic: &str) {
-        self.subscriptions.write().remove(topic);
-        self.announce();
+    /// Has brokers know of a changed subscription, and queues assigned by it.
+    async fn resubscribed(&self) {
+        self.instance.heartbeat().await;
+        self.rebalance_now.notify_one();
     }
 
     /// Has heartbeats say what is subscribed now.
     fn announce(&self) {
-        let subscription_data_set = self
-            .subscriptions()
-            .iter()
-            .map(|one| one.to_wire())
-            .collect();
         let consumer = body::ConsumerData {
             group_name: self.settings.group.clone(),
             consume_type: body::ConsumeType::ConsumePassively,
@@ -337,7 +308,7 @@ impl Shared {
                 ConsumeFromWhere::FirstOffset => body::ConsumeFromWhere::ConsumeFromFirstOffset,
                 ConsumeFromWhere::Timestamp(_) => body::ConsumeFromWhere::ConsumeFromTimestamp,
             },
-            subscription_data_set,
+            subscription_data_set: self.subscriptions.read().values().cloned().collect(),
             unit_mode: false,
         };
         self.instance
@@ -346,22 +317,6 @@ impl Shared {
 
     pub(super) fn assigned(&self) -> Vec<Arc<Assigned>> {
         self.queues.lock().values().cloned().collect()
-    }
-
-    pub(super) fn insert(&self, assigned: Arc<Assigned>) {
-        self.queues.lock().insert(assigned.queue.clone(), assigned);
-    }
-
-    pub(super) fn remove(&self, queue: &MessageQueue) {
-        self.queues.lock().remove(queue);
-    }
-
-    pub(super) fn local_offset(&self, queue: &MessageQueue) -> Option<i64> {
-        self.local_table.lock().get(queue).copied()
-    }
-
-    pub(super) fn keep_local(&self, queue: &MessageQueue, offset: i64) {
-        self.local_table.lock().insert(queue.clone(), offset);
     }
 
     async fn keep_reporting(self: Arc<Self>) {
@@ -378,8 +333,7 @@ impl Shared {
     async fn report_offsets(&self) {
         let group = &self.settings.group;
         for (queue, offset) in self.offsets.all() {
-            let reported =
-                broker::update_offset(&self.instance, group, &queue, offset, Report::Oneway);
+            let reported = (self.instance).update_offset(group, &queue, offset, Report::Oneway);
             if let Err(error) = reported.await {
                 tracing::warn!(?queue, %error, "could not report an offset");
             }

@@ -1,20 +1,21 @@
 //! Which queues this consumer reads: looked at every 20 s, when brokers say that the group has changed, and
 //! when routes change.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::names::is_retry_topic;
 use tokio::sync::watch;
 
 use super::assigned::Assigned;
-use super::broker::{self, Report};
-use super::pull;
+use super::broker::Report;
+use super::listener::Listener;
 use super::push::Shared;
 use super::start_offset::Start;
+use super::{orderly, pull};
 use crate::MessageQueue;
 use crate::error::ClientError;
-use crate::names::RETRY_TOPIC_PREFIX;
 use crate::route::{MASTER_ID, TopicRoute};
 
 /// Time between two looks when nothing happens.
@@ -26,20 +27,8 @@ const INTERVAL_UNBALANCED: Duration = Duration::from_secs(1);
 /// Time between two looks at least: members that come one after another cause one look, not many.
 const SPACING: Duration = Duration::from_millis(200);
 
-/// What has to change for a consumer to read exactly `wanted`.
-#[derive(Debug, PartialEq, Eq)]
-struct Change {
-    give_up: Vec<MessageQueue>,
-    take: Vec<MessageQueue>,
-}
-
-/// Compares the queues read of one topic with those wanted. Pure.
-fn change(read: &BTreeSet<MessageQueue>, wanted: &BTreeSet<MessageQueue>) -> Change {
-    Change {
-        give_up: read.difference(wanted).cloned().collect(),
-        take: wanted.difference(read).cloned().collect(),
-    }
-}
+/// How long giving up a queue waits for a listener that consumes it in order, before it is tried again later.
+const LISTENER_TIME: Duration = Duration::from_millis(500);
 
 impl Shared {
     /// Keeps the assignment right until the consumer stops.
@@ -77,8 +66,8 @@ impl Shared {
             again = again.min(wait);
         }
         for assigned in self.assigned() {
-            if !topics.contains(&assigned.queue.topic) {
-                self.give_up(&assigned).await;
+            if !topics.contains(&assigned.queue.topic) && !self.give_up(&assigned).await {
+                again = INTERVAL_UNBALANCED;
             }
         }
         again
@@ -86,10 +75,8 @@ impl Shared {
 
     /// The queues of `topic` this consumer should read; `None` when there is no such topic.
     async fn wanted(&self, topic: &str) -> Result<Option<BTreeSet<MessageQueue>>, ClientError> {
-        let route = match self.instance.routes.get(topic).await {
-            Ok(route) => route,
-            Err(ClientError::NoRoute { .. }) => return Ok(None),
-            Err(error) => return Err(error),
+        let Some(route) = self.instance.routes.find(topic).await? else {
+            return Ok(None);
         };
         if !self.is_clustering() {
             return Ok(Some(route.subscribe.iter().cloned().collect()));
@@ -98,7 +85,7 @@ impl Shared {
             return Ok(None);
         };
         let group = &self.settings.group;
-        let mut members = broker::consumer_ids(&self.instance, &address, group).await?;
+        let mut members = self.instance.consumer_ids(&address, group).await?;
         members.sort_unstable();
         members.dedup();
         let own = &self.instance.client_id;
@@ -108,117 +95,133 @@ impl Shared {
                 client_id = own,
                 "the broker does not list this member yet"
             );
-            self.instance.beat_soon();
+            self.instance.beat_now.notify_one();
         }
-        let share = self
-            .settings
-            .allocate
-            .allocate(own, &route.subscribe, &members);
+        let strategy = self.settings.allocate_strategy;
+        let share = strategy.allocate(own, &route.subscribe, &members);
         Ok(Some(share.into_iter().collect()))
     }
 
+    /// Has exactly `wanted` of `topic` read. False: something is left to do.
     async fn apply(self: &Arc<Self>, topic: &str, wanted: &BTreeSet<MessageQueue>) -> bool {
-        let read: BTreeMap<MessageQueue, Arc<Assigned>> = self
-            .assigned()
-            .into_iter()
-            .filter(|assigned| assigned.queue.topic == topic)
-            .map(|assigned| (assigned.queue.clone(), assigned))
-            .collect();
-        let alive = |assigned: &Assigned| !assigned.is_dead() && !assigned.is_dropped();
-        let reading = read
-            .iter()
-            .filter(|(_, a)| alive(a))
-            .map(|(queue, _)| queue.clone())
-            .collect();
-        let change = change(&reading, wanted);
-        for (queue, assigned) in &read {
-            if change.give_up.contains(queue) || !alive(assigned) {
-                self.give_up(assigned).await;
+        let (mut all, mut given_up) = (true, 0);
+        let mut read = BTreeSet::new();
+        for assigned in self.assigned() {
+            if assigned.queue.topic != topic {
+                continue;
+            }
+            if assigned.is_read() && wanted.contains(&assigned.queue) {
+                read.insert(assigned.queue.clone());
+            } else {
+                given_up += usize::from(!wanted.contains(&assigned.queue));
+                all &= self.give_up(&assigned).await;
             }
         }
-        if change
-            != (Change {
-                give_up: Vec::new(),
-                take: Vec::new(),
-            })
-        {
+        let taken = wanted.len() - read.len();
+        if taken + given_up > 0 {
             tracing::info!(
                 topic,
-                taken = change.take.len(),
-                given_up = change.give_up.len(),
+                taken,
+                given_up,
                 now = wanted.len(),
                 "queues reassigned"
             );
         }
-        let mut all = true;
-        for queue in change.take {
-            if let Err(error) = self.take(&queue).await {
-                tracing::warn!(?queue, %error, "cannot start on the queue yet");
-                all = false;
+        for queue in wanted.difference(&read) {
+            match self.take(queue).await {
+                Ok(taken) => all &= taken,
+                Err(error) => {
+                    tracing::warn!(?queue, %error, "cannot start on the queue yet");
+                    all = false;
+                }
             }
         }
         all
     }
 
-    /// Stops reading a queue and leaves to the next owner word of how far this one came.
-    pub(super) async fn give_up(&self, assigned: &Assigned) {
+    /// Stops reading a queue and leaves to the next owner word of how far this one came. False: a listener that consumes
+    /// in order is still at work on it, so that nobody else may.
+    pub(super) async fn give_up(&self, assigned: &Assigned) -> bool {
         assigned.drop_queue();
-        self.remove(&assigned.queue);
-        let Some(offset) = self.offsets.remove(&assigned.queue) else {
-            return;
-        };
+        let idle = !self.is_orderly()
+            || (tokio::time::timeout(LISTENER_TIME, assigned.at_work.lock()).await).is_ok();
+        if !idle && !self.is_stopping() {
+            return false;
+        }
+        self.queues.lock().remove(&assigned.queue);
+        if let Some(offset) = self.offsets.remove(&assigned.queue) {
+            self.leave_word(assigned, offset).await;
+        }
+        if self.locks() && idle {
+            let queues = [assigned.queue.clone()].into();
+            let unlocked = self.instance.unlock(&self.settings.group, queues);
+            if let Err(error) = unlocked.await {
+                tracing::warn!(queue = ?assigned.queue, %error, "could not unlock");
+            }
+        }
+        true
+    }
+
+    async fn leave_word(&self, assigned: &Assigned, offset: i64) {
+        let (group, queue) = (&self.settings.group, &assigned.queue);
         if !self.is_clustering() {
-            self.keep_local(&assigned.queue, offset);
+            self.local_table.lock().insert(queue.clone(), offset);
             return;
         }
-        let group = &self.settings.group;
-        let reported = broker::update_offset(
-            &self.instance,
-            group,
-            &assigned.queue,
-            offset,
-            Report::Confirmed,
-        );
+        let reported = (self.instance).update_offset(group, queue, offset, Report::Confirmed);
         if let Err(error) = reported.await {
-            tracing::warn!(queue = ?assigned.queue, %error, "could not report the offset of a queue given up");
+            tracing::warn!(?queue, %error, "could not report the offset of a queue given up");
         }
     }
 
-    async fn take(self: &Arc<Self>, queue: &MessageQueue) -> Result<(), ClientError> {
+    /// Starts reading a queue. False: it has to wait for others, or for this consumer's own listener.
+    async fn take(self: &Arc<Self>, queue: &MessageQueue) -> Result<bool, ClientError> {
+        let assigned = Arc::new(Assigned::new(queue.clone()));
+        let held = self.queues.lock().contains_key(queue);
+        if held || self.locks() && !self.lock(&assigned).await? {
+            return Ok(false);
+        }
+        // Only now: who had the lock may have moved it until then.
         let first = self.first_offset(queue).await?;
         if self.is_stopping() {
-            return Ok(());
+            return Ok(true);
         }
-        let assigned = Arc::new(Assigned::new(queue.clone()));
         self.offsets.set(queue, first);
-        self.insert(Arc::clone(&assigned));
+        (self.queues.lock()).insert(queue.clone(), Arc::clone(&assigned));
         let task = tokio::spawn(pull::run(Arc::clone(self), Arc::clone(&assigned), first));
-        assigned.set_pull_task(task.abort_handle());
-        Ok(())
+        *assigned.pull.lock() = Some(task.abort_handle());
+        if let Listener::Orderly(listener) = &self.listener {
+            let (consumer, listener) = (Arc::clone(self), Arc::clone(listener));
+            tokio::spawn(orderly::run(consumer, assigned, listener));
+        }
+        Ok(true)
     }
 
     /// Where to read on: where the group is, else where it was told to start.
     async fn first_offset(&self, queue: &MessageQueue) -> Result<i64, ClientError> {
+        let instance = &self.instance;
         let known = if self.is_clustering() {
-            broker::query_offset(&self.instance, &self.settings.group, queue).await?
+            instance.query_offset(&self.settings.group, queue).await?
         } else {
-            self.local_offset(queue)
+            self.local_table.lock().get(queue).copied()
         };
         if let Some(offset) = known.filter(|offset| *offset >= 0) {
             return Ok(offset);
         }
-        let is_retry = queue.topic.starts_with(RETRY_TOPIC_PREFIX);
+        let is_retry = is_retry_topic(&queue.topic);
         match self.settings.consume_from_where.start(is_retry) {
             Start::At(offset) => Ok(offset),
-            Start::MaxOffset => broker::max_offset(&self.instance, queue).await,
-            Start::StoredSince(since) => broker::search_offset(&self.instance, queue, since).await,
+            Start::MaxOffset => instance.max_offset(queue).await,
+            Start::StoredSince(since) => instance.search_offset(queue, since).await,
         }
     }
 
     /// A broker moved the group on this queue: forget what is held and begin at `to`.
     pub(super) async fn start_over(&self, assigned: &Assigned, to: i64) {
         assigned.drop_queue();
-        self.offsets.freeze(&assigned.queue, to);
+        // Results of older deliveries do not count any more.
+        self.offsets.remove(&assigned.queue);
+        self.leave_word(assigned, to).await;
         self.give_up(assigned).await;
         self.rebalance_now.notify_one();
     }
@@ -226,49 +229,13 @@ impl Shared {
 
 /// A broker of the topic, not always the same: its master, or a replica while there is none.
 fn any_broker(route: &TopicRoute) -> Option<String> {
-    let names: BTreeSet<&str> = route
-        .subscribe
-        .iter()
-        .map(|queue| queue.broker_name.as_str())
-        .collect();
+    let queues = route.subscribe.iter();
+    let names: BTreeSet<_> = queues.map(|queue| &queue.broker_name).collect();
     let known: Vec<_> = names
         .iter()
         .filter_map(|name| route.brokers.get(*name))
         .collect();
     let addresses = known.get(rand::random_range(0..known.len().max(1)))?;
-    addresses
-        .get(&MASTER_ID)
-        .or_else(|| addresses.values().next())
-        .cloned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn set(ids: &[i32]) -> BTreeSet<MessageQueue> {
-        ids.iter()
-            .map(|id| MessageQueue::new("T", "broker-a", *id))
-            .collect()
-    }
-
-    fn ids(queues: &[MessageQueue]) -> Vec<i32> {
-        queues.iter().map(|queue| queue.queue_id).collect()
-    }
-
-    #[test]
-    fn only_differences_change() {
-        let check = |read: &[i32], wanted: &[i32], give_up: &[i32], take: &[i32]| {
-            let change = change(&set(read), &set(wanted));
-            assert_eq!(
-                (ids(&change.give_up), ids(&change.take)),
-                (give_up.into(), take.into())
-            );
-        };
-        check(&[], &[0, 1], &[], &[0, 1]);
-        check(&[0, 1, 2, 3], &[0, 1], &[2, 3], &[]);
-        check(&[0, 1], &[1, 2], &[0], &[2]);
-        check(&[0, 1], &[0, 1], &[], &[]);
-        check(&[0, 1], &[], &[0, 1], &[]);
-    }
+    let master = addresses.get(&MASTER_ID);
+    master.or_else(|| addresses.values().next()).cloned()
 }

@@ -1,6 +1,5 @@
 //! What brokers ask of a consumer.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use common::wire::body::{
@@ -10,8 +9,10 @@ use common::wire::body::{
 use common::wire::{Reply, request_code, response_code};
 use tokio::sync::mpsc;
 
+use super::listener::{Listener, OrderlyStatus};
 use super::push::Shared;
 use crate::MessageExt;
+use crate::caught::caught;
 use crate::instance::PeerRequest;
 
 /// Answers brokers until the consumer stops.
@@ -21,38 +22,28 @@ pub(crate) async fn serve(consumer: Arc<Shared>, mut inbox: mpsc::Receiver<PeerR
             .iter()
             .find_map(|key| request.command.fields.get(key));
         if group.is_some_and(|group| group != consumer.settings.group) {
-            answer(&request, not_ours());
+            let remark = "this client has no consumer of that group";
+            request.answer(Reply::error(response_code::SYSTEM_ERROR, remark));
             continue;
         }
         match request.command.code {
             request_code::NOTIFY_CONSUMER_IDS_CHANGED => consumer.rebalance_now.notify_one(),
             request_code::RESET_CONSUMER_CLIENT_OFFSET => reset_offsets(&consumer, &request).await,
             request_code::GET_CONSUMER_STATUS_FROM_CLIENT => {
-                answer(&request, offsets(&consumer, &request));
+                request.answer(offsets(&consumer, &request));
             }
-            request_code::GET_CONSUMER_RUNNING_INFO => answer(&request, running_info(&consumer)),
+            request_code::GET_CONSUMER_RUNNING_INFO => request.answer(running_info(&consumer)),
             request_code::CONSUME_MESSAGE_DIRECTLY => {
                 // The listener may take its time; other requests shall not wait for it.
                 let consumer = Arc::clone(&consumer);
                 tokio::spawn(async move {
                     let reply = consume_directly(&consumer, &request).await;
-                    answer(&request, reply);
+                    request.answer(reply);
                 });
             }
-            code => answer(&request, Reply::not_supported(code)),
+            code => request.answer(Reply::not_supported(code)),
         }
     }
-}
-
-fn answer(request: &PeerRequest, reply: Reply) {
-    request.connection.reply(request.command.reply_to(), reply);
-}
-
-fn not_ours() -> Reply {
-    Reply::error(
-        response_code::SYSTEM_ERROR,
-        "this client has no consumer of that group",
-    )
 }
 
 /// A reset by an operator: what is held is forgotten, reading goes on at the new offsets.
@@ -74,12 +65,12 @@ async fn reset_offsets(consumer: &Arc<Shared>, request: &PeerRequest) {
 
 fn offsets(consumer: &Shared, request: &PeerRequest) -> Reply {
     let topic = request.command.fields.get("topic").unwrap_or_default();
-    let mut message_queue_table = consumer.offsets.all();
-    message_queue_table.retain(|queue, _| queue.topic == topic);
-    let body = GetConsumerStatusBody {
-        message_queue_table,
+    let mut body = GetConsumerStatusBody {
+        message_queue_table: consumer.offsets.all(),
         ..GetConsumerStatusBody::default()
     };
+    body.message_queue_table
+        .retain(|queue, _| queue.topic == topic);
     Reply::ok().with_body(body.encode())
 }
 
@@ -99,32 +90,21 @@ fn running_info(consumer: &Shared) -> Reply {
         };
         info.mq_table.insert(assigned.queue.clone(), queue);
     }
-    info.subscription_set = consumer
-        .subscriptions()
-        .iter()
-        .map(|one| one.to_wire())
-        .collect();
+    info.subscription_set = consumer.subscriptions.read().values().cloned().collect();
     let settings = &consumer.settings;
-    info.properties = BTreeMap::from([
-        ("consumerGroup".to_owned(), settings.group.clone()),
-        (
-            "messageModel".to_owned(),
-            format!("{:?}", settings.message_model).to_uppercase(),
-        ),
-        (
-            "PROP_CONSUME_TYPE".to_owned(),
-            "CONSUME_PASSIVELY".to_owned(),
-        ),
-        ("PROP_CONSUMEORDERLY".to_owned(), "false".to_owned()),
-        (
-            "PROP_THREADPOOL_CORE_SIZE".to_owned(),
-            settings.consume_threads.to_string(),
-        ),
-        (
-            "PROP_CLIENT_VERSION".to_owned(),
-            common::wire::CURRENT_VERSION_DESC.to_owned(),
-        ),
-    ]);
+    let model = format!("{:?}", settings.message_model).to_uppercase();
+    let threads = settings.consume_threads.to_string();
+    let properties = [
+        ("consumerGroup", settings.group.as_str()),
+        ("messageModel", &model),
+        ("PROP_CONSUME_TYPE", "CONSUME_PASSIVELY"),
+        ("PROP_CONSUMEORDERLY", &consumer.is_orderly().to_string()),
+        ("PROP_THREADPOOL_CORE_SIZE", &threads),
+        ("PROP_CLIENT_VERSION", common::wire::CURRENT_VERSION_DESC),
+    ];
+    info.properties = properties
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
     Reply::ok().with_body(info.encode())
 }
 
@@ -140,17 +120,28 @@ async fn consume_directly(consumer: &Shared, request: &PeerRequest) -> Reply {
     };
     message.restore_topic();
     let started = consumer.instance.clock.monotonic();
-    let status = consumer.listener.call(vec![Arc::new(message)]).await;
+    let messages = vec![Arc::new(message)];
+    let done = match &consumer.listener {
+        Listener::Concurrent(listener) => {
+            let status = caught(|| listener(messages)).await;
+            status.map(|status| status.done(1) == 1)
+        }
+        Listener::Orderly(listener) => {
+            let done =
+                |status| matches!(status, OrderlyStatus::Success | OrderlyStatus::Uncommitted);
+            caught(|| listener(messages)).await.map(done)
+        }
+    };
     let spent = consumer.instance.clock.monotonic().saturating_sub(started);
     let result = ConsumeMessageDirectlyResult {
         auto_commit: true,
-        consume_result: match status {
-            Some(status) if status.done(1) == 1 => CmResult::Success,
-            Some(_) => CmResult::Later,
+        consume_result: match done {
+            Some(true) => CmResult::Success,
+            Some(false) => CmResult::Later,
             None => CmResult::ThrowException,
         },
-        order: false,
-        remark: status.is_none().then(|| "the listener panicked".to_owned()),
+        order: consumer.is_orderly(),
+        remark: done.is_none().then(|| "the listener panicked".to_owned()),
         spent_time_mills: i64::try_from(spent.as_millis()).unwrap_or(i64::MAX),
     };
     Reply::ok().with_body(result.encode())

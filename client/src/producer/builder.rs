@@ -1,29 +1,20 @@
 //! What a producer can be told before it starts.
 
+use std::future::Future;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-
-use super::Producer;
-use super::outgoing::COMPRESS_FROM;
+use super::accumulate::AutoBatch;
+use super::inner::Inner;
+use super::outgoing::Compress;
+use super::transaction::Checker;
+use super::{Producer, TransactionProducer, TransactionState};
+use crate::MessageExt;
+use crate::caught::Boxed;
 use crate::config::ClientConfig;
 use crate::error::ClientError;
-use crate::names::AUTO_CREATE_TOPIC;
 use crate::route_cache::Template;
+use crate::settings::settings;
 use crate::validate;
-
-/// What a producer does when nothing else is said: the values of RocketMQ's own clients.
-#[derive(Debug, Clone)]
-pub(super) struct Settings {
-    pub(super) group: String,
-    pub(super) send_timeout: Duration,
-    pub(super) retry_times: usize,
-    pub(super) retry_another_broker_when_not_store_ok: bool,
-    pub(super) compress_from: usize,
-    pub(super) max_message_size: usize,
-    pub(super) max_async_in_flight: usize,
-    pub(super) template: Template,
-}
 
 /// Prepares a [`Producer`].
 #[derive(Debug, Clone)]
@@ -32,65 +23,53 @@ pub struct ProducerBuilder {
     settings: Settings,
 }
 
+settings! {
+    /// What a producer does when nothing else is said: the values of RocketMQ's own clients.
+    pub(crate) struct Settings, set by ProducerBuilder {
+        /// Time for a send, all attempts together. Default 3 s.
+        send_timeout: Duration = Duration::from_secs(3),
+        /// Further attempts after the first one failed, on another broker if there is one. Default 2.
+        retry_times: usize = 2,
+        /// Whether a message that was stored less safely than asked for is sent to another broker as well, which
+        /// makes it a duplicate. Default false.
+        retry_another_broker_when_not_store_ok: bool = false,
+        /// Which bodies are compressed, and how. Batches never are. Default: zlib, level 5, from 4096 bytes on.
+        compress: Compress = Compress::default(),
+        /// Largest body, and largest batch, in bytes. Default 4 MiB, which is also the broker's default.
+        max_message_size: usize = 4 << 20,
+        /// How many [`Producer::send_async`] and transactions may be under way. Of the former more fail at once, of the
+        /// latter more wait. At least 1; default 10,000.
+        max_async_in_flight: u32 = 10_000,
+        /// Checks of transactions that run at the same time. At least 1; default 16.
+        max_concurrent_checks: usize = 16,
+        /// How long a shutdown waits for work that goes on by itself. Default 10 s.
+        shutdown_timeout: Duration = Duration::from_secs(10),
+    } and otherwise {
+        auto_batch: Option<AutoBatch> = None,
+        topics: Vec<String> = Vec::new(),
+        template: Template = Template::default(),
+    }
+}
+
 impl ProducerBuilder {
     pub(super) fn new(group: String, config: ClientConfig) -> Self {
-        let template = Template {
-            topic: AUTO_CREATE_TOPIC.to_owned(),
-            queues: 4,
-        };
-        let settings = Settings {
-            group,
-            send_timeout: Duration::from_secs(3),
-            retry_times: 2,
-            retry_another_broker_when_not_store_ok: false,
-            compress_from: COMPRESS_FROM,
-            max_message_size: 4 << 20,
-            max_async_in_flight: 10_000,
-            template,
-        };
+        let settings = Settings::new(group);
         Self { config, settings }
     }
 
-    /// Time for a send, all attempts together. Default 3 s.
+    /// Gathers messages sent one by one into batches. Default off.
     #[must_use]
-    pub fn send_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.send_timeout = timeout;
+    pub fn auto_batch(mut self, auto_batch: AutoBatch) -> Self {
+        self.settings.auto_batch = Some(auto_batch);
         self
     }
 
-    /// Further attempts after the first one failed, on another broker if there is one. Default 2.
+    /// Topics whose brokers shall know this producer from the start, not from its first send on: they ask it how
+    /// transactions of its group ended, and can reply to it.
     #[must_use]
-    pub fn retry_times(mut self, times: usize) -> Self {
-        self.settings.retry_times = times;
-        self
-    }
-
-    /// Whether a message that was stored less safely than asked for is sent to another broker as well, which
-    /// makes it a duplicate. Default false.
-    #[must_use]
-    pub fn retry_another_broker_when_not_store_ok(mut self, retry: bool) -> Self {
-        self.settings.retry_another_broker_when_not_store_ok = retry;
-        self
-    }
-
-    /// Bodies of this many bytes or more are compressed (zlib). Default 4096.
-    #[must_use]
-    pub fn compress_from(mut self, bytes: usize) -> Self {
-        self.settings.compress_from = bytes;
-        self
-    }
-
-    /// Largest body, and largest batch, in bytes. Default 4 MiB, which is also the broker's default.
-    #[must_use]
-    pub fn max_message_size(mut self, bytes: usize) -> Self {
-        self.settings.max_message_size = bytes;
-        self
-    }
-
-    /// How many [`Producer::send_async`] may be under way; more fail at once. Default 10,000.
-    #[must_use]
-    pub fn max_async_in_flight(mut self, sends: usize) -> Self {
-        self.settings.max_async_in_flight = sends.min(Semaphore::MAX_PERMITS);
+    pub fn topics<T: Into<String>>(mut self, topics: impl IntoIterator<Item = T>) -> Self {
+        let topics = topics.into_iter().map(Into::into);
+        self.settings.topics.extend(topics);
         self
     }
 
@@ -108,19 +87,48 @@ impl ProducerBuilder {
         self
     }
 
-    /// Starts the producer. Name servers and brokers are asked on the first send only.
+    /// Starts the producer. Unless it has [topics](ProducerBuilder::topics), name servers and brokers are asked on the first
+    /// send only.
     ///
     /// # Errors
-    /// [`ClientError::InvalidConfig`] and [`ClientError::NoNameServer`].
+    /// [`ClientError::InvalidConfig`] and [`ClientError::NoNameServer`]; with topics, what kept the name servers from
+    /// answering.
     pub async fn start(self) -> Result<Producer, ClientError> {
+        self.start_with(None).await
+    }
+
+    /// Starts a producer of transactional messages. `check` answers brokers that ask how the transaction of a message ended,
+    /// which any producer of the group may have sent. Its panic counts as [`TransactionState::Unknown`].
+    ///
+    /// # Errors
+    /// As [`ProducerBuilder::start`]; what kept the name servers from answering.
+    pub async fn start_transactional<F, Fut>(
+        self,
+        check: F,
+    ) -> Result<TransactionProducer, ClientError>
+    where
+        F: Fn(MessageExt) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = TransactionState> + Send + 'static,
+    {
+        let check = Box::new(move |half| -> Boxed<_> { Box::pin(check(half)) });
+        let checker = Checker::new(&self.settings, check);
+        let producer = self.start_with(Some(checker)).await?;
+        Ok(TransactionProducer { producer })
+    }
+
+    async fn start_with(self, checker: Option<Checker>) -> Result<Producer, ClientError> {
         let Self { config, settings } = self;
         validate::group("producer group", &settings.group)?;
         if settings.template.queues < 1 {
-            return Err(ClientError::InvalidConfig {
-                what: "default topic queue nums",
-                reason: "must be at least 1".to_owned(),
-            });
+            let reason = "must be at least 1";
+            return Err(ClientError::invalid("default topic queue nums", reason));
         }
-        Producer::start(config, settings).await
+        let delays = Duration::from_millis(1)..=Duration::from_secs(30);
+        if (settings.auto_batch).is_some_and(|auto| !delays.contains(&auto.delay)) {
+            let reason = "must be 1 ms to 30 s";
+            return Err(ClientError::invalid("delay of automatic batches", reason));
+        }
+        let inner = Inner::start(config, settings, checker).await?;
+        Ok(Producer { inner })
     }
 }

@@ -1,6 +1,7 @@
 //! Which queue an attempt goes to. Pure; the counter is the producer's.
 
 use crate::MessageQueue;
+use crate::error::ClientError;
 
 /// The queue at `counter` in the round, preferring one whose broker is not `avoid`: an attempt that follows
 /// a failure tries another broker first. `None` when there is no queue.
@@ -23,6 +24,18 @@ pub(crate) fn next_queue<'a>(
         }
     }
     next()
+}
+
+/// The queue an application's selector chooses.
+pub(crate) fn selected(
+    queues: &[MessageQueue],
+    select: impl FnOnce(&[MessageQueue]) -> usize,
+) -> Result<&MessageQueue, ClientError> {
+    let (chosen, queues_len) = (select(queues), queues.len());
+    queues.get(chosen).ok_or(ClientError::NoSuchQueue {
+        chosen,
+        queues: queues_len,
+    })
 }
 
 #[cfg(test)]

@@ -1,34 +1,38 @@
 //! Sending messages.
 
+mod accumulate;
 mod builder;
 mod choose;
+mod inner;
 mod outgoing;
 mod pending;
+mod request;
 mod result;
 mod retry;
+mod transaction;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use common::wire::body::ProducerData;
-use tokio::sync::Semaphore;
-use tokio::time::Instant;
-
-use builder::Settings;
+use common::message::properties::SHARDING_KEY;
+use common::message::{RecallHandle, java_hash};
+use common::wire::header::{RecallMessageRequestHeader, RecallMessageResponseHeader};
+use common::wire::{Command, request_code};
 
 use crate::MessageQueue;
 use crate::config::ClientConfig;
 use crate::error::ClientError;
-use crate::instance::Instance;
 use crate::message::Message;
-use crate::route::TopicRoute;
 use crate::validate;
+use inner::Inner;
 
+pub use accumulate::AutoBatch;
 pub use builder::ProducerBuilder;
-pub(crate) use outgoing::{COMPRESS_FROM, Outgoing, Sender};
+pub use outgoing::Compress;
+pub(crate) use outgoing::{Outgoing, Sender};
 pub use pending::PendingSend;
 pub use result::{SendResult, SendStatus};
+pub use transaction::{TransactionProducer, TransactionResult, TransactionState};
 
 /// Sends messages. Clones share everything; use one per group for the life of the process.
 ///
@@ -55,46 +59,11 @@ pub struct Producer {
     inner: Arc<Inner>,
 }
 
-struct Inner {
-    instance: Arc<Instance>,
-    settings: Settings,
-    /// Counts sends, for the round robin.
-    round: AtomicU32,
-    in_flight: Arc<Semaphore>,
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        self.instance.stop();
-    }
-}
-
 impl Producer {
     /// A producer of `group` that finds its brokers through these name servers: `"host:port;host:port"` or a
     /// [`ClientConfig`].
     pub fn builder(group: impl Into<String>, config: impl Into<ClientConfig>) -> ProducerBuilder {
         ProducerBuilder::new(group.into(), config.into())
-    }
-
-    async fn start(config: ClientConfig, settings: Settings) -> Result<Self, ClientError> {
-        let (instance, _inbox) = Instance::start(config, None).await?;
-        instance.set_heartbeat(|data| {
-            data.producer_data_set = vec![ProducerData {
-                group_name: settings.group.clone(),
-            }];
-        });
-        let in_flight = Arc::new(Semaphore::new(settings.max_async_in_flight));
-        // Producers that start together shall not all begin with the same queue.
-        let round = AtomicU32::new(rand::random());
-        let inner = Inner {
-            instance,
-            settings,
-            round,
-            in_flight,
-        };
-        Ok(Self {
-            inner: Arc::new(inner),
-        })
     }
 
     /// Sends a message and waits until a broker has stored it.
@@ -105,11 +74,10 @@ impl Producer {
     /// attempts failed and [`ClientError::SendTimeout`] when the time ran out, in both of which an attempt
     /// may have been stored all the same.
     pub async fn send(&self, message: Message) -> Result<SendResult, ClientError> {
-        self.send_with_timeout(message, self.inner.settings.send_timeout)
-            .await
+        self.inner.send_gathered(message, None).await
     }
 
-    /// As [`Producer::send`], within `timeout` for all attempts together.
+    /// As [`Producer::send`], within `timeout` for all attempts together, and by itself in any case.
     ///
     /// # Errors
     /// As [`Producer::send`].
@@ -131,19 +99,8 @@ impl Producer {
         message: Message,
         queue: &MessageQueue,
     ) -> Result<SendResult, ClientError> {
-        if message.topic() != queue.topic {
-            return Err(ClientError::IllegalMessage {
-                reason: format!(
-                    "the message's topic `{}` is not that of the queue, `{}`",
-                    message.topic(),
-                    queue.topic
-                ),
-            });
-        }
-        let outgoing = self.inner.prepare(message)?;
-        let timeout = self.inner.settings.send_timeout;
-        self.inner.route(&outgoing.topic).await?;
-        self.inner.attempt(&outgoing, queue, timeout).await
+        inner::same_topic(message.topic(), queue)?;
+        self.inner.send_gathered(message, Some(queue)).await
     }
 
     /// Sends to the queue `select` chooses: it gets the topic's queues, the same at every call until the
@@ -166,16 +123,33 @@ impl Producer {
         message: Message,
         select: impl FnOnce(&[MessageQueue]) -> usize,
     ) -> Result<SendResult, ClientError> {
-        let outgoing = self.inner.prepare(message)?;
-        let timeout = self.inner.settings.send_timeout;
-        let route = self.inner.route(&outgoing.topic).await?;
-        let chosen = select(&route.publish);
-        let queues = route.publish.len();
-        let queue = route
-            .publish
-            .get(chosen)
-            .ok_or(ClientError::NoSuchQueue { chosen, queues })?;
-        self.inner.attempt(&outgoing, queue, timeout).await
+        self.inner.check(&message)?;
+        let route = self.inner.route(message.topic()).await?;
+        let queue = choose::selected(&route.publish, select)?;
+        self.inner.send_gathered(message, Some(queue)).await
+    }
+
+    /// Sends to the queue of the message's [sharding key](Message::sharding_key), the one [`by_hash`] chooses: who
+    /// awaits one send before the next of the same key has them consumed in this order. A single attempt, for
+    /// another queue would be another order.
+    ///
+    /// ```no_run
+    /// # async fn example(producer: client::Producer) -> Result<(), client::ClientError> {
+    /// # use client::Message;
+    /// producer.send_orderly(Message::new("orders", "created").sharding_key("order-7")).await?;
+    /// producer.send_orderly(Message::new("orders", "paid").sharding_key("order-7")).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ClientError::IllegalMessage`] for a message without sharding key; otherwise as [`Producer::send_to`].
+    pub async fn send_orderly(&self, message: Message) -> Result<SendResult, ClientError> {
+        let Some(key) = message.get(SHARDING_KEY).map(str::to_owned) else {
+            let reason = "the message has no sharding key to choose a queue by";
+            return Err(ClientError::illegal(reason));
+        };
+        self.send_selected(message, by_hash(&key)).await
     }
 
     /// Starts a send and returns. The send goes on whether or not the returned future is awaited.
@@ -196,17 +170,12 @@ impl Producer {
     /// under way already; otherwise as [`Producer::send`].
     pub fn send_async(&self, message: Message) -> PendingSend {
         let inner = Arc::clone(&self.inner);
-        let Ok(permit) = Arc::clone(&inner.in_flight).try_acquire_owned() else {
-            let limit = inner.settings.max_async_in_flight;
-            return PendingSend::failed(ClientError::TooManyInFlight { limit });
-        };
-        PendingSend::spawn(async move {
-            let _permit = permit;
-            let outgoing = inner.prepare(message)?;
-            inner
-                .send_round(&outgoing, inner.settings.send_timeout)
-                .await
-        })
+        let permit = Arc::clone(&inner.at_work).try_acquire_owned();
+        let permit = permit.map_err(|_| inner.too_many());
+        PendingSend(tokio::spawn(async move {
+            let _permit = permit?;
+            inner.send_gathered(message, None).await
+        }))
     }
 
     /// As [`Producer::send_async`], for callers who would rather be called back.
@@ -230,10 +199,8 @@ impl Producer {
         let queue = self.inner.next(&route, None, &outgoing.topic)?;
         let address = self.inner.instance.master_to_send(&queue.broker_name)?;
         let command = outgoing.request(&self.inner.sender(), queue);
-        self.inner
-            .instance
-            .send_oneway(&address, command, outgoing.body.clone())
-            .await
+        let instance = &self.inner.instance;
+        instance.send_oneway(&address, command, outgoing.body).await
     }
 
     /// Sends messages of one topic in one request to one queue; all of them are stored, or none.
@@ -242,16 +209,46 @@ impl Producer {
     /// [`ClientError::IllegalMessage`] when they differ in topic or in waiting for the store, when one is
     /// delayed, or when they are too large together; otherwise as [`Producer::send`].
     pub async fn send_batch(&self, messages: Vec<Message>) -> Result<SendResult, ClientError> {
-        let settings = &self.inner.settings;
-        for message in &messages {
-            validate::message(message, settings.max_message_size)?;
-        }
-        let born = self.inner.instance.clock.now().0;
-        let id = || self.inner.instance.unique_id();
-        let outgoing = Outgoing::batch(messages, id, born, settings.max_message_size)?;
-        self.inner
-            .send_round(&outgoing, settings.send_timeout)
-            .await
+        let outgoing = self.inner.prepare_batch(messages)?;
+        self.inner.send_round_or_to(&outgoing, None).await
+    }
+
+    /// As [`Producer::send_batch`], to one queue in a single attempt.
+    ///
+    /// # Errors
+    /// As [`Producer::send_batch`].
+    pub async fn send_batch_to(
+        &self,
+        messages: Vec<Message>,
+        queue: &MessageQueue,
+    ) -> Result<SendResult, ClientError> {
+        let outgoing = self.inner.prepare_batch(messages)?;
+        inner::same_topic(&outgoing.topic, queue)?;
+        self.inner.send_round_or_to(&outgoing, Some(queue)).await
+    }
+
+    /// Calls a message back that was to be delivered later ([`Message::delay`], [`Message::deliver_at_ms`]), by the
+    /// handle its send was answered with ([`SendResult::recall_handle`]). Answers the message's id.
+    ///
+    /// # Errors
+    /// [`ClientError::IllegalMessage`] for what is no handle; [`ClientError::Refused`] with code 604 when it is too
+    /// late, with 16 where brokers do not allow it.
+    pub async fn recall(&self, topic: &str, handle: &str) -> Result<String, ClientError> {
+        let parsed = RecallHandle::parse(handle)
+            .ok_or_else(|| ClientError::illegal(format!("`{handle}` is no recall handle")))?;
+        let inner = &self.inner;
+        inner.route(topic).await?;
+        let address = inner.instance.master_to_send(&parsed.broker_name)?;
+        let header = RecallMessageRequestHeader {
+            producer_group: Some(inner.settings.group.clone()),
+            topic: topic.to_owned(),
+            recall_handle: Some(handle.to_owned()),
+            broker_name: Some(parsed.broker_name),
+        };
+        let command = Command::request(request_code::RECALL_MESSAGE).with(&header);
+        let answer: RecallMessageResponseHeader =
+            inner.instance.ask_header(&address, command).await?;
+        Ok(answer.msg_id)
     }
 
     /// The queues sends to `topic` can go to now.
@@ -268,141 +265,42 @@ impl Producer {
         &self.inner.instance.client_id
     }
 
-    /// Takes leave of the brokers and closes the connections. Sends under way on other clones fail.
+    /// Waits for asynchronous sends, gathered batches and transactions under way, takes leave of the brokers and closes the
+    /// connections. Other sends under way on clones fail.
     pub async fn shutdown(self) {
-        if !self.inner.instance.is_stopped() {
-            self.inner
-                .instance
-                .unregister(Some(&self.inner.settings.group), None)
-                .await;
-            self.inner.instance.stop();
-        }
+        self.inner.shutdown().await;
     }
 }
 
-impl Inner {
-    fn prepare(&self, message: Message) -> Result<Outgoing, ClientError> {
-        if self.instance.is_stopped() {
-            return Err(ClientError::Stopped);
-        }
-        validate::message(&message, self.settings.max_message_size)?;
-        let born = self.instance.clock.now().0;
-        let id = || self.instance.unique_id();
-        Ok(Outgoing::message(
-            message,
-            id,
-            born,
-            self.settings.compress_from,
-        ))
+/// A selector for [`Producer::send_selected`]: the queue the hash of `key` falls on, in Java's clients
+/// `SelectMessageQueueByHash` with a text.
+///
+/// ```
+/// # use client::{MessageQueue, by_hash};
+/// let queues: Vec<_> = (0..8).map(|id| MessageQueue::new("orders", "broker-a", id)).collect();
+/// assert_eq!(by_hash("order-7")(&queues), by_hash("order-7")(&queues));
+/// ```
+pub fn by_hash(key: &str) -> impl FnOnce(&[MessageQueue]) -> usize + use<> {
+    let hash = java_hash(key);
+    move |queues| {
+        let count = i32::try_from(queues.len()).unwrap_or(i32::MAX).max(1);
+        usize::try_from((hash % count).unsigned_abs()).unwrap_or(0)
     }
+}
 
-    /// Queues to send to; the template's if nobody knows the topic.
-    async fn route(&self, topic: &str) -> Result<Arc<TopicRoute>, ClientError> {
-        let route = self
-            .instance
-            .routes
-            .get_to_publish(topic, &self.settings.template)
-            .await?;
-        if route.publish.is_empty() {
-            return Err(ClientError::NoRoute {
-                topic: topic.to_owned(),
-            });
-        }
-        Ok(route)
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    fn next<'a>(
-        &self,
-        route: &'a TopicRoute,
-        avoid: Option<&str>,
-        topic: &str,
-    ) -> Result<&'a MessageQueue, ClientError> {
-        let mut counter = self.round.fetch_add(1, Ordering::Relaxed);
-        choose::next_queue(&route.publish, &mut counter, avoid).ok_or_else(|| {
-            ClientError::NoRoute {
-                topic: topic.to_owned(),
-            }
-        })
-    }
-
-    fn sender(&self) -> Sender<'_> {
-        Sender {
-            group: &self.settings.group,
-            template_topic: &self.settings.template.topic,
-            template_queues: self.settings.template.queues,
-        }
-    }
-
-    /// Attempts on the queues in turn until one works, a failure is final, or time or attempts are used up.
-    async fn send_round(
-        &self,
-        outgoing: &Outgoing,
-        timeout: Duration,
-    ) -> Result<SendResult, ClientError> {
-        let started = Instant::now();
-        let timed_out = |last: Option<ClientError>| ClientError::SendTimeout {
-            topic: outgoing.topic.clone(),
-            timeout,
-            last: last.map(Box::new),
-        };
-        let attempts = self.settings.retry_times.saturating_add(1);
-        let mut failed: Option<(ClientError, String)> = None;
-        let mut stored = None;
-        for attempt in 1..=attempts {
-            let left = timeout.saturating_sub(started.elapsed());
-            let routed = tokio::time::timeout(left, self.route(&outgoing.topic)).await;
-            let Ok(route) = routed else {
-                return Err(timed_out(failed.map(|(error, _)| error)));
-            };
-            let route = route?;
-            let avoid = failed.as_ref().map(|(_, broker)| broker.as_str());
-            let queue = self.next(&route, avoid, &outgoing.topic)?;
-            let left = timeout.saturating_sub(started.elapsed());
-            match self.attempt(outgoing, queue, left).await {
-                Ok(result) if self.is_good_enough(&result) => return Ok(result),
-                Ok(result) => {
-                    tracing::warn!(status = ?result.status, result.msg_id, "stored less safely than asked for");
-                    stored = Some(result);
-                }
-                Err(error) if retry::is_worth_another_attempt(&error) => {
-                    tracing::warn!(topic = outgoing.topic, attempt, broker = queue.broker_name, %error, "send attempt failed");
-                    self.instance.routes.report_stale();
-                    failed = Some((error, queue.broker_name.clone()));
-                }
-                Err(error) => return Err(error),
-            }
-            if started.elapsed() >= timeout {
-                return stored.ok_or_else(|| timed_out(failed.map(|(error, _)| error)));
-            }
-        }
-        if let Some(stored) = stored {
-            return Ok(stored);
-        }
-        let last = failed.map_or(ClientError::Stopped, |(error, _)| error);
-        Err(ClientError::SendFailed {
-            topic: outgoing.topic.clone(),
-            attempts,
-            elapsed: started.elapsed(),
-            last: Box::new(last),
-        })
-    }
-
-    fn is_good_enough(&self, result: &SendResult) -> bool {
-        result.status == SendStatus::SendOk || !self.settings.retry_another_broker_when_not_store_ok
-    }
-
-    async fn attempt(
-        &self,
-        outgoing: &Outgoing,
-        queue: &MessageQueue,
-        timeout: Duration,
-    ) -> Result<SendResult, ClientError> {
-        let address = self.instance.master_to_send(&queue.broker_name)?;
-        let command = outgoing.request(&self.sender(), queue);
-        let answer = self
-            .instance
-            .call(&address, command, outgoing.body.clone(), timeout)
-            .await?;
-        SendResult::read(&address, queue, &outgoing.msg_id, answer.command)
+    #[test]
+    fn hashes_choose_as_in_java() {
+        let queues: Vec<_> = (0..8)
+            .map(|id| MessageQueue::new("T", "broker-a", id))
+            .collect();
+        // hashCode() is -1207111303, Integer.MIN_VALUE and 97.
+        assert_eq!(by_hash("order-8")(&queues), 7);
+        assert_eq!(by_hash("polygenelubricants")(&queues), 0);
+        assert_eq!(by_hash("a")(&queues), 1);
+        assert_eq!(by_hash("a")(&[]), 0);
     }
 }

@@ -1,23 +1,44 @@
 //! A message or batch made ready for the wire, once, before the first attempt.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use common::message::batch::{self, BatchMessage};
-use common::message::properties::{MAX_RECONSUME_TIMES, RECONSUME_TIME, UNIQUE_KEY};
-use common::message::{compress, sys_flag};
+use common::message::properties::{
+    MAX_RECONSUME_TIMES, MESSAGE_TYPE, RECONSUME_TIME, TRANSACTION_PREPARED, UNIQUE_KEY,
+};
+use common::message::{CompressionType, sys_flag};
+use common::names::is_retry_topic;
 use common::wire::header::SendMessageRequestHeader;
 use common::wire::{Command, request_code};
 
+use super::SendResult;
 use crate::MessageQueue;
 use crate::error::ClientError;
-use crate::message::Message;
-use crate::names::RETRY_TOPIC_PREFIX;
+use crate::instance::Instance;
+use crate::message::{Message, REPLY};
+use crate::route_cache::Template;
 
-/// Size in bytes from which bodies are compressed.
-pub(crate) const COMPRESS_FROM: usize = 4096;
-/// zlib level of compressed bodies, that of RocketMQ's own clients.
-const COMPRESSION_LEVEL: u32 = 5;
-/// Compression type of the sys flag: zlib.
-const COMPRESSION_ZLIB: i32 = 0x300;
+/// Which bodies a producer compresses, and how. The default is that of RocketMQ's own clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Compress {
+    /// Size in bytes from which bodies are compressed. Default 4096.
+    pub from: usize,
+    /// With what. Consumers of all kinds read zlib, which is the default; some of the older clients nothing else.
+    pub with: CompressionType,
+    /// How hard it tries, see [`CompressionType`]. Default 5.
+    pub level: u32,
+}
+
+impl Default for Compress {
+    fn default() -> Self {
+        Self {
+            from: 4096,
+            with: CompressionType::default(),
+            level: 5,
+        }
+    }
+}
 
 /// Everything of a send but where it goes.
 #[derive(Debug, Clone)]
@@ -30,7 +51,8 @@ pub(crate) struct Outgoing {
     pub(crate) flag: i32,
     pub(crate) sys_flag: i32,
     pub(crate) born_timestamp: i64,
-    pub(crate) batch: bool,
+    /// Request code of the send.
+    pub(crate) code: i32,
     pub(crate) reconsume_times: i32,
     pub(crate) max_reconsume_times: Option<i32>,
 }
@@ -39,43 +61,39 @@ pub(crate) struct Outgoing {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sender<'a> {
     pub(crate) group: &'a str,
-    pub(crate) template_topic: &'a str,
-    pub(crate) template_queues: i32,
+    pub(crate) template: &'a Template,
 }
 
 impl Outgoing {
-    /// One message. Compresses the body from `compress_from` bytes on; the caller's message stays as it is.
+    /// One message. A body that cannot be compressed goes as it is.
     pub(crate) fn message(
         mut message: Message,
         unique_id: impl FnOnce() -> String,
         born_timestamp: i64,
-        compress_from: usize,
+        compress: Compress,
     ) -> Self {
         let msg_id = message
             .get(UNIQUE_KEY)
             .map_or_else(unique_id, str::to_owned);
         message.set_system(UNIQUE_KEY, msg_id.as_str());
-        let retry = message.topic().starts_with(RETRY_TOPIC_PREFIX);
-        let number = |message: &mut Message, name: &str| {
-            message
-                .take_system(name)
-                .and_then(|value| value.parse::<i32>().ok())
-        };
+        let is_retry = is_retry_topic(message.topic());
         // Resends to a retry topic carry these in the header, not in the stored message.
-        let (reconsume_times, max_reconsume_times) = if retry {
-            (
-                number(&mut message, RECONSUME_TIME),
-                number(&mut message, MAX_RECONSUME_TIMES),
-            )
-        } else {
-            (None, None)
+        let mut for_header = |name: &str| {
+            let value = is_retry.then(|| message.take_system(name)).flatten();
+            value.and_then(|value| value.parse().ok())
         };
-        let (body, sys_flag) = if message.body().len() >= compress_from {
-            let small = compress(message.body(), COMPRESSION_LEVEL);
-            (Bytes::from(small), sys_flag::COMPRESSED | COMPRESSION_ZLIB)
-        } else {
-            (message.body().clone(), 0)
-        };
+        let reconsume_times = for_header(RECONSUME_TIME);
+        let max_reconsume_times = for_header(MAX_RECONSUME_TIMES);
+        let (mut body, mut sys_flag) = (message.body().clone(), 0);
+        if body.len() >= compress.from {
+            match compress.with.compress(&body, compress.level) {
+                Ok(small) => (body, sys_flag) = (Bytes::from(small), compress.with.sys_flag()),
+                Err(error) => tracing::warn!(msg_id, %error, "cannot compress the body"),
+            }
+        }
+        if message.get(TRANSACTION_PREPARED) == Some("true") {
+            sys_flag |= sys_flag::TRANSACTION_PREPARED;
+        }
         Self {
             topic: message.topic().to_owned(),
             msg_id,
@@ -84,7 +102,10 @@ impl Outgoing {
             flag: message.flag_value(),
             sys_flag,
             born_timestamp,
-            batch: false,
+            code: match message.get(MESSAGE_TYPE) {
+                Some(REPLY) => request_code::SEND_REPLY_MESSAGE_V2,
+                _ => request_code::SEND_MESSAGE_V2,
+            },
             reconsume_times: reconsume_times.unwrap_or(0),
             max_reconsume_times,
         }
@@ -102,18 +123,17 @@ impl Outgoing {
         let mut body = Vec::new();
         let mut ids = Vec::with_capacity(messages.len());
         for mut message in messages {
-            let id = unique_id();
-            message.set_system(UNIQUE_KEY, id.clone());
+            let id = message
+                .get(UNIQUE_KEY)
+                .map_or_else(&mut unique_id, str::to_owned);
+            message.set_system(UNIQUE_KEY, id.as_str());
             ids.push(id);
             append_to_batch(&message, &mut body)?;
         }
         if body.len() > max_message_size {
-            return Err(ClientError::IllegalMessage {
-                reason: format!(
-                    "the batch has {} bytes, {max_message_size} are allowed",
-                    body.len()
-                ),
-            });
+            let bytes = body.len();
+            let reason = format!("the batch has {bytes} bytes, {max_message_size} are allowed");
+            return Err(ClientError::illegal(reason));
         }
         let mut outer = Message::new(topic.as_str(), Bytes::new()).wait_store_ok(waits);
         outer.set_system(UNIQUE_KEY, unique_id());
@@ -125,25 +145,34 @@ impl Outgoing {
             flag: 0,
             sys_flag: 0,
             born_timestamp,
-            batch: true,
+            code: request_code::SEND_BATCH_MESSAGE,
             reconsume_times: 0,
             max_reconsume_times: None,
         })
     }
 
+    /// One attempt to have the message stored in `queue`.
+    pub(crate) async fn attempt(
+        &self,
+        instance: &Instance,
+        sender: &Sender<'_>,
+        queue: &MessageQueue,
+        timeout: Duration,
+    ) -> Result<SendResult, ClientError> {
+        let address = instance.master_to_send(&queue.broker_name)?;
+        let command = self.request(sender, queue);
+        let sent = instance.call(&address, command, self.body.clone(), timeout);
+        SendResult::read(&address, queue, &self.msg_id, sent.await?.command)
+    }
+
     /// The request for one attempt.
     pub(crate) fn request(&self, sender: &Sender<'_>, queue: &MessageQueue) -> Command {
-        let code = if self.batch {
-            request_code::SEND_BATCH_MESSAGE
-        } else {
-            request_code::SEND_MESSAGE_V2
-        };
-        let mut command = Command::request(code);
+        let mut command = Command::request(self.code);
         SendMessageRequestHeader {
             producer_group: sender.group,
             topic: &self.topic,
-            default_topic: sender.template_topic,
-            default_topic_queue_nums: sender.template_queues,
+            default_topic: &sender.template.topic,
+            default_topic_queue_nums: sender.template.queues,
             queue_id: queue.queue_id,
             sys_flag: self.sys_flag,
             born_timestamp: self.born_timestamp,
@@ -152,7 +181,7 @@ impl Outgoing {
             reconsume_times: self.reconsume_times,
             unit_mode: false,
             max_reconsume_times: self.max_reconsume_times,
-            batch: self.batch,
+            batch: self.code == request_code::SEND_BATCH_MESSAGE,
             broker_name: Some(&queue.broker_name),
         }
         .write_short(&mut command.fields);
@@ -162,29 +191,22 @@ impl Outgoing {
 
 /// The rules of batches; answers the first message.
 fn check_batch(messages: &[Message]) -> Result<&Message, ClientError> {
-    let illegal = |reason: &str| ClientError::IllegalMessage {
-        reason: reason.to_owned(),
+    let [first, ..] = messages else {
+        return Err(ClientError::illegal("the batch is empty"));
     };
-    let first = messages
-        .first()
-        .ok_or_else(|| illegal("the batch is empty"))?;
-    if first.topic().starts_with(RETRY_TOPIC_PREFIX) {
-        return Err(illegal("a retry topic takes no batches"));
-    }
-    for message in messages {
-        if message.topic() != first.topic() {
-            return Err(illegal("the messages of a batch must have one topic"));
-        }
-        if message.waits() != first.waits() {
-            return Err(illegal(
-                "the messages of a batch must agree on waiting for the store",
-            ));
-        }
-        if message.is_delayed() {
-            return Err(illegal("a message of a batch must not be delayed"));
-        }
-    }
-    Ok(first)
+    let any = |wrong: &dyn Fn(&Message) -> bool| messages.iter().any(wrong);
+    let reason = if is_retry_topic(first.topic()) {
+        "a retry topic takes no batches"
+    } else if any(&|message| message.topic() != first.topic()) {
+        "the messages of a batch must have one topic"
+    } else if any(&|message| message.waits() != first.waits()) {
+        "the messages of a batch must agree on waiting for the store"
+    } else if any(&Message::is_delayed) {
+        "a message of a batch must not be delayed"
+    } else {
+        return Ok(first);
+    };
+    Err(ClientError::illegal(reason))
 }
 
 fn append_to_batch(message: &Message, out: &mut Vec<u8>) -> Result<(), ClientError> {
@@ -194,9 +216,7 @@ fn append_to_batch(message: &Message, out: &mut Vec<u8>) -> Result<(), ClientErr
         body: message.body(),
         properties: &properties,
     };
-    batch::encode(&part, out).map_err(|error| ClientError::IllegalMessage {
-        reason: error.to_string(),
-    })
+    batch::encode(&part, out).map_err(|error| ClientError::illegal(error.to_string()))
 }
 
 #[cfg(test)]

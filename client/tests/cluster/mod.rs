@@ -1,5 +1,9 @@
 //! A name server and a broker as real processes: Apache RocketMQ from its jars, or Arugula from its binaries.
 
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+pub mod fixture;
+
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::net::TcpListener;
@@ -60,6 +64,8 @@ impl Kind {
 pub struct Cluster {
     kind: Kind,
     directory: TempDir,
+    /// Further lines of the broker's configuration.
+    settings: String,
     name_server_port: u16,
     broker_port: u16,
     ha_port: u16,
@@ -69,11 +75,17 @@ pub struct Cluster {
 
 impl Cluster {
     pub async fn start(kind: Kind) -> Self {
+        Self::start_with(kind, "").await
+    }
+
+    /// As [`Self::start`], with further lines in the broker's configuration.
+    pub async fn start_with(kind: Kind, settings: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join("conf")).unwrap();
         let mut cluster = Self {
             kind,
             directory,
+            settings: settings.to_owned(),
             name_server_port: free_port(),
             broker_port: free_port(),
             ha_port: free_port(),
@@ -95,12 +107,13 @@ impl Cluster {
              haListenPort={}\nbrokerIP1=127.0.0.1\nbrokerIP2=127.0.0.1\nnamesrvAddr={}\n\
              storePathRootDir={}\nstorePathCommitLog={}\nmappedFileSizeCommitLog=67108864\n\
              cleanFileForciblyEnable=false\ndiskSpaceWarningLevelRatio=100\n\
-             autoCreateTopicEnable=true\n",
+             autoCreateTopicEnable=true\n{}",
             self.broker_port,
             self.ha_port,
             self.name_server_address(),
             store.display(),
             store.join("commitlog").display(),
+            self.settings,
         );
         let main = "org.apache.rocketmq.broker.BrokerStartup";
         self.broker = Some(self.spawn("mqbroker", main, &config).await);

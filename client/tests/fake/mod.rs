@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::transport::{Connection, IoThreads, Server, ServerConfig};
+use common::transport::{Connection, IoThreads, Listener, Server};
 use common::wire::{Command, Fields, ReplyTo};
 use node::{Node, put};
 use parking_lot::Mutex;
@@ -62,7 +62,11 @@ struct State {
     offsets: BTreeMap<(String, QueueKey), i64>,
     /// Group → client id → connections.
     members: BTreeMap<String, BTreeMap<String, Arc<Connection>>>,
+    /// The same of producers.
+    producers: BTreeMap<String, BTreeMap<String, Arc<Connection>>>,
     subscriptions: BTreeMap<String, Vec<(String, String)>>,
+    /// Queues locked: group and queue → client id.
+    locks: BTreeMap<(String, QueueKey), String>,
     held: Vec<Held>,
     seen: Vec<Seen>,
     /// Answers to give instead of the right one: by node and code, first in first out.
@@ -96,6 +100,7 @@ pub const NAME_SERVER: &str = "namesrv";
 
 impl Fake {
     /// A name server and brokers of these names.
+    #[expect(clippy::unused_async, reason = "binding belongs on a runtime")]
     pub async fn start(brokers: &[&str]) -> Self {
         let threads = IoThreads::start("fake", 1).unwrap();
         let state = Arc::new(Mutex::new(State {
@@ -106,18 +111,13 @@ impl Fake {
         let mut servers = Vec::new();
         for name in std::iter::once(&NAME_SERVER).chain(brokers) {
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-            let config = ServerConfig {
-                address,
-                idle_timeout: IDLE,
-            };
             let node = Node {
                 name: (*name).to_owned(),
                 state: Arc::clone(&state),
                 changed: changed.clone(),
             };
-            let server = Server::bind(config, &threads, Arc::new(node))
-                .await
-                .unwrap();
+            let listener = Listener::bind(address).unwrap();
+            let server = listener.serve(&threads, Arc::new(node), IDLE);
             if *name != NAME_SERVER {
                 state
                     .lock()
@@ -219,6 +219,37 @@ impl Fake {
             .copied()
     }
 
+    /// Locks a queue for somebody, or for nobody.
+    pub fn lock(
+        &self,
+        group: &str,
+        broker: &str,
+        topic: &str,
+        queue_id: i32,
+        client: Option<&str>,
+    ) {
+        let key = (
+            group.to_owned(),
+            (broker.to_owned(), topic.to_owned(), queue_id),
+        );
+        let mut state = self.state.lock();
+        match client {
+            Some(client) => state.locks.insert(key, client.to_owned()),
+            None => state.locks.remove(&key),
+        };
+        drop(state);
+        self.note();
+    }
+
+    /// Who has locked a queue.
+    pub fn locked(&self, group: &str, broker: &str, topic: &str, queue_id: i32) -> Option<String> {
+        let key = (
+            group.to_owned(),
+            (broker.to_owned(), topic.to_owned(), queue_id),
+        );
+        self.state.lock().locks.get(&key).cloned()
+    }
+
     pub fn members(&self, group: &str) -> Vec<String> {
         let state = self.state.lock();
         state
@@ -237,11 +268,9 @@ impl Fake {
 
     pub fn connections(&self, group: &str) -> Vec<Arc<Connection>> {
         let state = self.state.lock();
-        state
-            .members
-            .get(group)
-            .map(|all| all.values().cloned().collect())
-            .unwrap_or_default()
+        let all = [&state.members, &state.producers];
+        let of_group = all.into_iter().filter_map(|all| all.get(group));
+        of_group.flat_map(BTreeMap::values).cloned().collect()
     }
 
     /// Returns once `holds` is true of the cluster; it is asked again at every change.

@@ -8,8 +8,8 @@ use bytes::{Buf, BufMut, Bytes};
 use common::message::properties;
 use common::transport::{Connection, Replies, Requests, Service};
 use common::wire::body::{
-    BrokerData, ClusterInfo, ConsumerListByGroupResponseBody, HeartbeatData, QueueData,
-    TopicRouteData,
+    BrokerData, ClusterInfo, ConsumerListByGroupResponseBody, HeartbeatData, LockBatchRequestBody,
+    LockBatchResponseBody, MessageQueue, QueueData, TopicRouteData,
 };
 use common::wire::header::{
     OffsetResponseHeader, PullMessageResponseHeader, SendForm, SendMessageRequestHeader,
@@ -108,7 +108,9 @@ impl Node {
         Some(match command.code {
             code::GET_ROUTEINFO_BY_TOPIC => route(state, text(command, "topic")),
             code::GET_BROKER_CLUSTER_INFO => cluster(state),
-            code::SEND_MESSAGE_V2 | code::SEND_BATCH_MESSAGE => self.send(state, command, body),
+            code::SEND_MESSAGE_V2 | code::SEND_BATCH_MESSAGE | code::SEND_REPLY_MESSAGE_V2 => {
+                self.send(state, command, body)
+            }
             code::PULL_MESSAGE => return self.pull(state, connection, command),
             code::HEART_BEAT => heartbeat(state, connection, body),
             code::UNREGISTER_CLIENT => unregister(state, command),
@@ -135,6 +137,9 @@ impl Node {
                 let offset = state.begins.get(&self.key(command)).copied().unwrap_or(0);
                 Reply::ok().with_header(&OffsetResponseHeader { offset })
             }
+            code::END_TRANSACTION => return None,
+            code::LOCK_BATCH_MQ => lock(state, body),
+            code::UNLOCK_BATCH_MQ => unlock(state, body),
             code::CONSUMER_SEND_MSG_BACK => self.send_back(state, command),
             code::UPDATE_AND_CREATE_TOPIC => {
                 let queues = i32::try_from(number(command, "writeQueueNums")).unwrap();
@@ -424,6 +429,10 @@ fn cluster(state: &State) -> Reply {
 /// Brokers of the fake share what they know of clients; a client is a member once any of them knows it.
 fn heartbeat(state: &mut State, connection: &Arc<Connection>, body: &[u8]) -> Reply {
     let data = HeartbeatData::decode(body).unwrap();
+    for producer in data.producer_data_set {
+        let of_group = state.producers.entry(producer.group_name).or_default();
+        of_group.insert(data.client_id.clone(), Arc::clone(connection));
+    }
     for consumer in data.consumer_data_set {
         let group = consumer.group_name;
         state.topics.entry(format!("%RETRY%{group}")).or_insert(1);
@@ -450,6 +459,41 @@ fn unregister(state: &mut State, command: &Command) -> Reply {
             .and_then(|all| all.remove(client));
         if left.is_some() {
             tell_members(state, group);
+        }
+    }
+    Reply::ok()
+}
+
+fn lock_key(group: &str, queue: &MessageQueue) -> (String, QueueKey) {
+    let queue = queue.clone();
+    (
+        group.to_owned(),
+        (queue.broker_name, queue.topic, queue.queue_id),
+    )
+}
+
+fn lock(state: &mut State, body: &[u8]) -> Reply {
+    let asked = LockBatchRequestBody::decode(body).unwrap();
+    let mut granted = LockBatchResponseBody::default();
+    for queue in asked.mq_set {
+        let key = lock_key(&asked.consumer_group, &queue);
+        let owner = state
+            .locks
+            .entry(key)
+            .or_insert_with(|| asked.client_id.clone());
+        if *owner == asked.client_id {
+            granted.lock_ok_mq_set.insert(queue);
+        }
+    }
+    Reply::ok().with_body(granted.encode())
+}
+
+fn unlock(state: &mut State, body: &[u8]) -> Reply {
+    let asked = LockBatchRequestBody::decode(body).unwrap();
+    for queue in &asked.mq_set {
+        let key = lock_key(&asked.consumer_group, queue);
+        if state.locks.get(&key) == Some(&asked.client_id) {
+            state.locks.remove(&key);
         }
     }
     Reply::ok()

@@ -2,25 +2,28 @@
 
 use super::{Config, ConfigValue, Field};
 
-/// Keys that are accepted and have no effect, for one common reason.
+/// Keys that are accepted and have no effect, for one common reason: why, as a clause without a full stop, and the keys with
+/// blanks or line breaks between them. What the reference starts with may follow a key, as in `key=20`: tools are shown it.
 #[derive(Clone, Copy, Debug)]
-pub struct Ignored {
-    /// Why they have no effect, as a clause without a full stop.
-    pub reason: &'static str,
+pub struct Ignored(pub &'static str, pub &'static str);
+
+impl Ignored {
     /// The keys.
-    pub keys: &'static [&'static str],
+    pub fn keys(&self) -> impl Iterator<Item = &'static str> {
+        self.entries().map(|(key, _)| key)
+    }
+
+    /// The keys with what the reference starts with, empty where that is nothing or depends on the machine.
+    pub fn entries(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let entries = self.1.split_whitespace();
+        entries.map(|entry| entry.split_once('=').unwrap_or((entry, "")))
+    }
 }
 
-/// A key that stops the start where it asks for something that must not be left undone silently.
+/// A key that stops the start where it asks for something that must not be left undone silently: the key, its values that stop
+/// the start (all others say what we do anyway), why, and what to do about it, as a clause without a full stop.
 #[derive(Clone, Copy, Debug)]
-pub struct Refused {
-    /// The key.
-    pub key: &'static str,
-    /// The values that stop the start; all others say what we do anyway.
-    pub when: Unsafe,
-    /// Why, and what to do about it, as a clause without a full stop.
-    pub reason: &'static str,
-}
+pub struct Refused(pub &'static str, pub Unsafe, pub &'static str);
 
 /// Which values of a key it would be unsafe to ignore.
 #[derive(Clone, Copy, Debug)]
@@ -71,35 +74,45 @@ pub(super) enum Known {
 
 /// Why `key` must not have this value, if it must not.
 pub(super) fn refusal<C: Config>(key: &str, value: &str) -> Option<&'static str> {
-    let refused = C::REFUSED.iter().find(|refused| refused.key == key)?;
-    refused.when.matches(value).then_some(refused.reason)
+    let Refused(_, when, reason) = C::REFUSED.iter().find(|refused| refused.0 == key)?;
+    when.matches(value).then_some(*reason)
 }
 
 /// What `key` is to the server with the settings `C`, `None` for a key that nobody knows.
 pub(super) fn find<C: Config>(key: &str) -> Option<Known> {
     if C::fields().iter().any(|field| field.key == key) {
         Some(Known::Honoured)
-    } else if C::IGNORED.iter().any(|ignored| ignored.keys.contains(&key)) {
+    } else if C::IGNORED
+        .iter()
+        .flat_map(Ignored::keys)
+        .any(|known| known == key)
+    {
         Some(Known::Ignored)
     } else {
-        C::REFUSED
-            .iter()
-            .any(|refused| refused.key == key)
-            .then_some(Known::Harmless)
+        let refused = C::REFUSED.iter().any(|refused| refused.0 == key);
+        refused.then_some(Known::Harmless)
     }
 }
 
+/// The ignored key `key`, if a value like this can be set for it: a number or a switch stays one.
+pub(super) fn ignored<C: Config>(key: &str, value: &str) -> Option<&'static str> {
+    let mut entries = C::IGNORED.iter().flat_map(Ignored::entries);
+    let (known, default) = entries.find(|(known, _)| *known == key)?;
+    let fits = if bool::from_text(default).is_some() {
+        bool::from_text(value).is_some()
+    } else {
+        i64::from_text(default).is_none() || i64::from_text(value).is_some()
+    };
+    fits.then_some(known)
+}
+
 /// Every key the server with the settings `C` knows.
-pub(super) fn known_keys<C: Config>() -> impl Iterator<Item = &'static str> {
+pub fn known_keys<C: Config>() -> impl Iterator<Item = &'static str> {
     let fields: &'static [Field] = C::fields();
-    let ignored = C::IGNORED
-        .iter()
-        .flat_map(|ignored| ignored.keys.iter().copied());
-    let refused = C::REFUSED.iter().map(|refused| refused.key);
+    let fields = fields.iter().map(|field| field.key);
+    let refused = C::REFUSED.iter().map(|refused| refused.0);
     fields
-        .iter()
-        .map(|field| field.key)
-        .chain(ignored)
+        .chain(C::IGNORED.iter().flat_map(Ignored::keys))
         .chain(refused)
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::Config;
+use super::{Config, Refused};
 
 /// Markdown: one table of the keys that are honoured, one of those that are ignored, one of those that are refused.
 pub fn document<C: Config>() -> String {
@@ -22,18 +22,14 @@ pub fn document<C: Config>() -> String {
     }
     text.push_str("\n### Accepted and ignored\n\n| Why | Keys |\n|---|---|\n");
     for ignored in C::IGNORED {
-        let keys: Vec<String> = ignored.keys.iter().map(|key| code(key)).collect();
-        row(&mut text, &[ignored.reason.to_owned(), keys.join(" ")]);
+        let keys: Vec<String> = ignored.keys().map(code).collect();
+        row(&mut text, &[ignored.0.to_owned(), keys.join(" ")]);
     }
     text.push_str("\n### Refused\n\n| Key | Refused values | Why |\n|---|---|---|\n");
-    for refused in C::REFUSED {
+    for Refused(key, when, reason) in C::REFUSED {
         row(
             &mut text,
-            &[
-                code(refused.key),
-                refused.when.describe(),
-                refused.reason.to_owned(),
-            ],
+            &[code(key), when.describe(), (*reason).to_owned()],
         );
     }
     text
@@ -91,15 +87,8 @@ mod tests {
     }
 
     impl Config for Sample {
-        const IGNORED: &'static [Ignored] = &[Ignored {
-            reason: "none here",
-            keys: &["a", "b"],
-        }];
-        const REFUSED: &'static [Refused] = &[Refused {
-            key: "c",
-            when: Unsafe::True,
-            reason: "unsafe",
-        }];
+        const IGNORED: &'static [Ignored] = &[Ignored("none here", "a b")];
+        const REFUSED: &'static [Refused] = &[Refused("c", Unsafe::True, "unsafe")];
 
         fn complete(&mut self, _warnings: &mut Vec<String>) -> Result<(), ConfigError> {
             Ok(())

@@ -55,8 +55,8 @@ pub struct Loaded<C> {
     pub config: C,
     /// The file they were read from; changes at run time go there.
     pub file: Option<PathBuf>,
-    /// Keys that were set and have no effect.
-    pub ignored: Vec<String>,
+    /// Keys that were set and have no effect, with their values.
+    pub ignored: Vec<(String, String)>,
     /// Advice to the user, one line each.
     pub warnings: Vec<String>,
 }
@@ -66,11 +66,12 @@ impl<C> Loaded<C> {
     pub fn warnings(&self) -> Vec<String> {
         let mut lines = self.warnings.clone();
         if !self.ignored.is_empty() {
+            let keys: Vec<&str> = self.ignored.iter().map(|(key, _)| key.as_str()).collect();
             lines.insert(
                 0,
                 format!(
                     "these keys are set and have no effect, docs/compatibility.md says why: {}",
-                    self.ignored.join(", ")
+                    keys.join(", ")
                 ),
             );
         }
@@ -117,7 +118,7 @@ pub fn load<C: Config>(sources: &Sources) -> Result<Loaded<C>, ConfigErrors> {
     for assignment in the_last_of_each_key(given) {
         match apply(&mut config, assignment) {
             Ok(None) => {}
-            Ok(Some(key)) => ignored.push(key),
+            Ok(Some(unused)) => ignored.push(unused),
             Err(error) => errors.push(error),
         }
     }
@@ -137,8 +138,11 @@ pub fn load<C: Config>(sources: &Sources) -> Result<Loaded<C>, ConfigErrors> {
     Err(ConfigErrors(errors))
 }
 
-/// Sets one key. `Some(key)` where that has no effect.
-fn apply<C: Config>(config: &mut C, given: Assignment) -> Result<Option<String>, ConfigError> {
+/// Sets one key. Gives it back where that has no effect.
+fn apply<C: Config>(
+    config: &mut C,
+    given: Assignment,
+) -> Result<Option<(String, String)>, ConfigError> {
     let Assignment { key, value, origin } = given;
     if let Some(reason) = catalogue::refusal::<C>(&key, &value) {
         return Err(ConfigError::Refused {
@@ -158,7 +162,7 @@ fn apply<C: Config>(config: &mut C, given: Assignment) -> Result<Option<String>,
                 origin,
             }),
         },
-        Some(Known::Ignored) => Ok(Some(key)),
+        Some(Known::Ignored) => Ok(Some((key, value))),
         Some(Known::Harmless) => Ok(None),
         None => {
             let nearest = catalogue::nearest::<C>(&key);

@@ -16,10 +16,10 @@ pub mod properties;
 mod schema;
 mod value;
 
-pub use catalogue::{Ignored, Refused, Unsafe};
+pub use catalogue::{Ignored, Refused, Unsafe, known_keys};
 pub use document::{document, with_tables};
 pub use error::{ConfigError, ConfigErrors, Origin};
-pub use live::Live;
+pub use live::{ChangeError, Live};
 pub use load::{Flag, Loaded, Sources, load};
 pub use schema::{Config, Field, Fields, to_text};
 pub use value::{ConfigValue, expected_in, parse, parse_in};

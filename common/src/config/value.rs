@@ -38,25 +38,30 @@ pub fn expected_in<T: ConfigValue>(range: &RangeInclusive<T>) -> String {
     format!("a whole number from {start} to {end}")
 }
 
-macro_rules! whole_numbers {
-    ($($type:ty)+) => {$(
+/// Types whose text forms are those of the standard library.
+macro_rules! parsed {
+    ($($type:ty: $expected:expr;)+) => {$(
         impl ConfigValue for $type {
             fn from_text(text: &str) -> Option<Self> { text.parse().ok() }
             fn to_text(&self) -> String { self.to_string() }
-            fn expected() -> String { expected_in(&(Self::MIN..=Self::MAX)) }
+            fn expected() -> String { $expected }
         }
     )+};
 }
 
-whole_numbers!(u16 u32 u64 i32 i64);
+parsed! {
+    u16: expected_in(&(Self::MIN..=Self::MAX));
+    u32: expected_in(&(Self::MIN..=Self::MAX));
+    u64: expected_in(&(Self::MIN..=Self::MAX));
+    i32: expected_in(&(Self::MIN..=Self::MAX));
+    i64: expected_in(&(Self::MIN..=Self::MAX));
+    String: "text".into();
+    IpAddr: "an IP address".into();
+}
 
 impl ConfigValue for bool {
     fn from_text(text: &str) -> Option<Self> {
-        if text.eq_ignore_ascii_case("true") {
-            Some(true)
-        } else {
-            text.eq_ignore_ascii_case("false").then_some(false)
-        }
+        text.to_ascii_lowercase().parse().ok()
     }
 
     fn to_text(&self) -> String {
@@ -65,20 +70,6 @@ impl ConfigValue for bool {
 
     fn expected() -> String {
         "true or false".into()
-    }
-}
-
-impl ConfigValue for String {
-    fn from_text(text: &str) -> Option<Self> {
-        Some(text.to_owned())
-    }
-
-    fn to_text(&self) -> String {
-        self.clone()
-    }
-
-    fn expected() -> String {
-        "text".into()
     }
 }
 
@@ -93,20 +84,6 @@ impl ConfigValue for PathBuf {
 
     fn expected() -> String {
         "a path".into()
-    }
-}
-
-impl ConfigValue for IpAddr {
-    fn from_text(text: &str) -> Option<Self> {
-        text.parse().ok()
-    }
-
-    fn to_text(&self) -> String {
-        self.to_string()
-    }
-
-    fn expected() -> String {
-        "an IP address".into()
     }
 }
 

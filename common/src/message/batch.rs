@@ -2,9 +2,23 @@
 //! `totalSize(4) magic(4)=0 bodyCRC(4)=0 flag(4) bodyLength(4) body propertiesLength(2)
 //! properties`.
 
-use super::properties::MAX_PROPERTIES_BYTES;
+use super::properties::{self, MAX_PROPERTIES_BYTES};
+use super::sys_flag;
 
 const HEAD_BYTES: usize = 20;
+
+/// Most messages one record can stand for.
+pub const MAX_INNER_MESSAGES: u32 = 0x7FFF;
+
+/// How many messages a record stands for: 1 but where a whole batch is one record.
+pub fn inner_messages(sys_flag: i32, properties: &[u8]) -> u32 {
+    if sys_flag & sys_flag::INNER_BATCH == 0 {
+        return 1;
+    }
+    let number = properties::get_bytes(properties, properties::INNER_NUM.as_bytes());
+    let number = number.and_then(|number| std::str::from_utf8(number).ok()?.parse().ok());
+    number.unwrap_or(1).clamp(1, MAX_INNER_MESSAGES)
+}
 
 /// One message of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use crate::clock::{Clock, Millis, SystemClock};
+use crate::clock::{Clock, Millis, SystemClock, millis_of_month};
 use crate::ids::PhysicalOffset;
 
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
@@ -27,10 +27,7 @@ pub fn offset_id(store_host: SocketAddr, physical_offset: PhysicalOffset) -> Str
 
 /// As [`offset_id`], appended to `out`.
 pub fn write_offset_id(out: &mut String, store_host: SocketAddr, physical_offset: PhysicalOffset) {
-    match store_host.ip() {
-        IpAddr::V4(ip) => push_hex(out, &ip.octets()),
-        IpAddr::V6(ip) => push_hex(out, &ip.octets()),
-    }
+    push_ip(out, store_host.ip());
     push_hex(out, &u32::from(store_host.port()).to_be_bytes());
     push_hex(out, &physical_offset.to_wire().to_be_bytes());
 }
@@ -49,21 +46,10 @@ fn parse_digits(text: &str) -> Option<(SocketAddr, PhysicalOffset)> {
     if !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }
-    let (ip, rest): (IpAddr, &str) = match text.len() {
-        32 => (
-            u32::from_str_radix(&text[..8], 16)
-                .ok()?
-                .to_be_bytes()
-                .into(),
-            &text[8..],
-        ),
-        56 => (
-            u128::from_str_radix(&text[..32], 16)
-                .ok()?
-                .to_be_bytes()
-                .into(),
-            &text[32..],
-        ),
+    let (ip, rest) = text.split_at_checked(text.len().checked_sub(24)?)?;
+    let ip: IpAddr = match ip.len() {
+        8 => u32::from_str_radix(ip, 16).ok()?.to_be_bytes().into(),
+        32 => u128::from_str_radix(ip, 16).ok()?.to_be_bytes().into(),
         _ => return None,
     };
     let port = u16::try_from(u32::from_str_radix(&rest[..8], 16).ok()? & 0xFFFF).ok()?;
@@ -84,10 +70,7 @@ impl UniqueIds {
     /// Ids of this process. `salt` tells two id sources of one process apart.
     pub fn new(ip: IpAddr, process_id: u32, salt: u32) -> Self {
         let mut prefix = String::with_capacity(44);
-        match ip {
-            IpAddr::V4(ip) => push_hex(&mut prefix, &ip.octets()),
-            IpAddr::V6(ip) => push_hex(&mut prefix, &ip.octets()),
-        }
+        push_ip(&mut prefix, ip);
         // Only 16 bits of the process id have a place in the id.
         push_hex(&mut prefix, &process_id.to_be_bytes()[2..]);
         push_hex(&mut prefix, &salt.to_be_bytes());
@@ -102,10 +85,8 @@ impl UniqueIds {
         let mut id = String::with_capacity(self.prefix.len() + 12);
         id.push_str(&self.prefix);
         push_hex(&mut id, &millis_of_month(now).to_be_bytes());
-        push_hex(
-            &mut id,
-            &self.counter.fetch_add(1, Ordering::Relaxed).to_be_bytes(),
-        );
+        let counter = self.counter.fetch_add(1, Ordering::Relaxed);
+        push_hex(&mut id, &counter.to_be_bytes());
         id
     }
 }
@@ -127,19 +108,11 @@ fn local_ip() -> IpAddr {
     ask().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip())
 }
 
-/// Milliseconds since the first of the month, UTC (the reference takes the local month; ids stay
-/// unique either way).
-fn millis_of_month(now: Millis) -> u32 {
-    const DAY_MS: i64 = 86_400_000;
-    let day = now.0.div_euclid(DAY_MS);
-    // Day of month in the proleptic Gregorian calendar, with years that start in March.
-    let since_era = (day + 719_468).rem_euclid(146_097);
-    let year_of_era =
-        (since_era - since_era / 1_460 + since_era / 36_524 - since_era / 146_096) / 365;
-    let day_of_year = since_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day_of_month = day_of_year - (153 * month + 2) / 5;
-    u32::try_from(day_of_month * DAY_MS + now.0.rem_euclid(DAY_MS)).unwrap_or(0)
+fn push_ip(out: &mut String, ip: IpAddr) {
+    match ip {
+        IpAddr::V4(ip) => push_hex(out, &ip.octets()),
+        IpAddr::V6(ip) => push_hex(out, &ip.octets()),
+    }
 }
 
 fn push_hex(out: &mut String, bytes: &[u8]) {

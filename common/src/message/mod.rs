@@ -1,14 +1,19 @@
 //! Messages: their record in the log, their properties, ids and batches. No I/O.
 
+pub mod base64;
 pub mod batch;
+#[cfg(feature = "compression")]
 pub mod compression;
 pub mod message_id;
 pub mod properties;
 pub mod property_crc;
+pub mod recall_handle;
 pub mod record;
 pub mod sys_flag;
 
-pub use compression::{CompressionError, MAX_DECOMPRESSED_BYTES, compress, decompress};
+#[cfg(feature = "compression")]
+pub use compression::{CompressionError, CompressionType, MAX_DECOMPRESSED_BYTES, decompress};
+pub use recall_handle::RecallHandle;
 pub use record::{RecordError, RecordFormatError, RecordParts, RecordView};
 
 /// Java's `String.hashCode`: over UTF-16 units, wrapping.

@@ -3,6 +3,8 @@
 //! Reading follows the reference: a part without name or value is dropped, the last 0x02 may be
 //! missing, and of several entries with one name the last one counts.
 
+use crate::scan::first_of;
+
 /// Between a name and its value.
 pub const NAME_END: u8 = 1;
 /// After a value.
@@ -54,6 +56,10 @@ pub const CONSUME_START_TIME: &str = "CONSUME_START_TIME";
 pub const INNER_NUM: &str = "INNER_NUM";
 /// First queue offset of an inner batch.
 pub const INNER_BASE: &str = "INNER_BASE";
+/// Light queues the message goes into, too, separated by commas.
+pub const INNER_MULTI_DISPATCH: &str = "INNER_MULTI_DISPATCH";
+/// Its offsets there, in the same order.
+pub const INNER_MULTI_QUEUE_OFFSET: &str = "INNER_MULTI_QUEUE_OFFSET";
 /// Name of the cluster, put by the broker.
 pub const CLUSTER: &str = "CLUSTER";
 /// Id that ties a reply to its request.
@@ -64,14 +70,24 @@ pub const REPLY_TO_CLIENT: &str = "REPLY_TO_CLIENT";
 pub const TTL: &str = "TTL";
 /// `reply` marks the answer to a request.
 pub const MESSAGE_TYPE: &str = "MSG_TYPE";
+/// When the reply reached its client, set there.
+pub const ARRIVE_TIME: &str = "ARRIVE_TIME";
 /// When the reply was pushed to its client.
 pub const PUSH_REPLY_TIME: &str = "PUSH_REPLY_TIME";
 /// Handle of a popped message; never stored.
 pub const POP_CK: &str = "POP_CK";
 /// Key of ordered messages.
 pub const SHARDING_KEY: &str = "__SHARDINGKEY";
+/// Light topic within the topic.
+pub const LITE_TOPIC: &str = "__LITE_TOPIC";
 /// Id of the transaction.
 pub const TRANSACTION_ID: &str = "__transactionId__";
+/// Seconds before which the broker does not ask how the message's transaction ended.
+pub const CHECK_IMMUNITY_TIME: &str = "CHECK_IMMUNITY_TIME_IN_SECONDS";
+/// How often the broker has asked how the transaction ended.
+pub const TRANSACTION_CHECK_TIMES: &str = "TRANSACTION_CHECK_TIMES";
+/// First half-queue offset of a half message that was appended again.
+pub const TRANSACTION_PREPARED_QUEUE_OFFSET: &str = "TRAN_PREPARED_QUEUE_OFFSET";
 /// Topic a dead message came from.
 pub const DLQ_ORIGIN_TOPIC: &str = "DLQ_ORIGIN_TOPIC";
 /// Id of the message a dead message stands for.
@@ -82,6 +98,18 @@ pub const TIMER_DELAY_SEC: &str = "TIMER_DELAY_SEC";
 pub const TIMER_DELAY_MS: &str = "TIMER_DELAY_MS";
 /// Delivery time in milliseconds since 1970.
 pub const TIMER_DELIVER_MS: &str = "TIMER_DELIVER_MS";
+/// When a timer message is due, set by the broker.
+pub const TIMER_OUT_MS: &str = "TIMER_OUT_MS";
+/// How often a timer message was appended to the timer topic again.
+pub const TIMER_ROLL_TIMES: &str = "TIMER_ROLL_TIMES";
+/// Unique key of the timer message this one cancels.
+pub const TIMER_DEL_UNIQKEY: &str = "TIMER_DEL_UNIQKEY";
+/// When a timer message was filed, set on delivery.
+pub const TIMER_ENQUEUE_MS: &str = "TIMER_ENQUEUE_MS";
+/// When a timer message was delivered.
+pub const TIMER_DEQUEUE_MS: &str = "TIMER_DEQUEUE_MS";
+/// The producer's time of a message that the broker makes in its place.
+pub const BORN_TIMESTAMP: &str = "BORN_TIMESTAMP";
 /// Priority, a decimal number not below zero.
 pub const PRIORITY: &str = "_SYS_MSG_PRIORITY_";
 /// Checksum of the record, when the broker appends it.
@@ -89,10 +117,23 @@ pub const CRC32: &str = "__CRC32#";
 
 /// All entries in order, those without name or value left out.
 pub fn iter(properties: &str) -> impl Iterator<Item = (&str, &str)> {
-    properties.split('\u{2}').filter_map(|part| {
-        let (name, value) = part.split_once('\u{1}')?;
+    let mut rest = properties;
+    let parts = std::iter::from_fn(move || {
+        let (part, behind) = rest.split_at(first_of(rest.as_bytes(), [VALUE_END]));
+        let more = !rest.is_empty();
+        rest = behind.get(1..).unwrap_or_default();
+        more.then_some(part)
+    });
+    parts.filter_map(|part| {
+        let name_end = part.bytes().position(|byte| byte == NAME_END)?;
+        let (name, value) = (&part[..name_end], &part[name_end + 1..]);
         (!name.is_empty() && !value.is_empty()).then_some((name, value))
     })
+}
+
+/// Whether [`iter`] gives all of the text, `entries_bytes` being the lengths of its entries with their separators.
+pub fn is_well_formed(properties: &str, entries_bytes: usize) -> bool {
+    entries_bytes == properties.len() && (properties.is_empty() || properties.ends_with('\u{2}'))
 }
 
 /// Value of the last entry called `name`.
@@ -119,7 +160,7 @@ fn get_each_bytes<'a, const N: usize>(
     let mut found = [None; N];
     let mut rest = properties;
     while !rest.is_empty() {
-        let (part, behind) = rest.split_at(value_end(rest));
+        let (part, behind) = rest.split_at(first_of(rest, [VALUE_END]));
         for (name, found) in names.iter().zip(&mut found) {
             // A part is the name, 0x01 and at least one byte of value.
             if part.len() > name.len() + 1
@@ -133,24 +174,6 @@ fn get_each_bytes<'a, const N: usize>(
         rest = behind.get(1..).unwrap_or_default();
     }
     found
-}
-
-/// Position of the first 0x02, or the length of `bytes`. Every message comes by here, and values are long: eight bytes
-/// are looked at at a time.
-fn value_end(bytes: &[u8]) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
-    let (words, rest) = bytes.as_chunks::<8>();
-    for (at, word) in words.iter().enumerate() {
-        let differs = u64::from_le_bytes(*word) ^ (ONES * u64::from(VALUE_END));
-        // The lowest high bit that is set marks the first zero byte; those above it may be wrong.
-        let equal = differs.wrapping_sub(ONES) & !differs & HIGH_BITS;
-        if equal != 0 {
-            return at * 8 + (equal.trailing_zeros() / 8) as usize;
-        }
-    }
-    let in_rest = rest.iter().position(|byte| *byte == VALUE_END);
-    words.len() * 8 + in_rest.unwrap_or(rest.len())
 }
 
 /// Appends one entry. An empty value is left out, for no reader would see it.

@@ -4,6 +4,7 @@
 //! least significant one first, 0x02. It covers everything before it: head, body, topic, properties.
 
 use super::properties;
+use super::record::body_crc;
 
 /// Bytes of the property that holds the checksum.
 pub const PROPERTY_BYTES: usize = NAME.len() + DIGITS + 1;
@@ -28,15 +29,24 @@ pub fn seal(record: &mut [u8]) {
     property.copy_from_slice(&of(covered));
 }
 
+/// The checksum at the end of a record, and what it should be; `None` when there is none.
+pub fn said_and_right(record: &[u8]) -> Option<(u32, u32)> {
+    let (covered, property) = record.split_last_chunk::<PROPERTY_BYTES>()?;
+    let digits = property.strip_prefix(NAME)?.strip_suffix(&[END])?;
+    let mut value = 0_u64;
+    for digit in digits.iter().rev() {
+        value = value * 10 + u64::from(digit.checked_sub(b'0').filter(|digit| *digit < 10)?);
+    }
+    Some((u32::try_from(value).ok()?, body_crc(covered)))
+}
+
 /// Whether a record has a checksum at its end, and still is what was summed up.
 pub fn is_intact(record: &[u8]) -> bool {
-    record
-        .split_last_chunk::<PROPERTY_BYTES>()
-        .is_some_and(|(covered, property)| *property == of(covered))
+    said_and_right(record).is_some_and(|(said, right)| said == right)
 }
 
 fn of(covered: &[u8]) -> [u8; PROPERTY_BYTES] {
-    let mut crc = crc32fast::hash(covered) & 0x7FFF_FFFF;
+    let mut crc = body_crc(covered);
     let mut property = [END; PROPERTY_BYTES];
     property[..NAME.len()].copy_from_slice(NAME);
     for digit in &mut property[NAME.len()..][..DIGITS] {

@@ -22,6 +22,8 @@ pub const MAX_V1_TOPIC_BYTES: usize = 127;
 /// Longest topic a V2 record can name: its length is a signed 16-bit number.
 pub const MAX_V2_TOPIC_BYTES: usize = 32_767;
 
+/// Position of the body's checksum.
+pub const BODY_CRC_AT: usize = 8;
 /// Position of the queue offset.
 pub const QUEUE_OFFSET_AT: usize = 20;
 /// Position of the physical offset.
@@ -136,11 +138,11 @@ pub fn encoded_len(parts: &RecordParts<'_>) -> usize {
     head_len(parts) + parts.body.len() + topic + 2 + parts.properties.len()
 }
 
-/// Appends one record to `out`, its three stamps zero.
+/// Whether a record can be made of these parts, and its bytes then.
 ///
 /// # Errors
-/// When topic, properties or the whole do not fit their length fields; `out` is unchanged then.
-pub fn encode(parts: &RecordParts<'_>, out: &mut Vec<u8>) -> Result<Encoded, RecordError> {
+/// When topic, properties or the whole do not fit their length fields, or the properties could be taken for lost.
+pub fn check(parts: &RecordParts<'_>) -> Result<u32, RecordError> {
     let RecordParts {
         topic, properties, ..
     } = *parts;
@@ -155,13 +157,20 @@ pub fn encode(parts: &RecordParts<'_>, out: &mut Vec<u8>) -> Result<Encoded, Rec
     if properties.contains('\0') && looks_blank(properties.as_bytes()) {
         return Err(RecordError::BlankProperties);
     }
-    let total = encoded_len(parts);
-    let Some(total_size) = u32::try_from(total)
-        .ok()
-        .filter(|total| i32::try_from(*total).is_ok())
-    else {
-        return Err(RecordError::TooLong { bytes: total });
-    };
+    let bytes = encoded_len(parts);
+    let total_size = u32::try_from(bytes).ok();
+    total_size
+        .filter(|size| i32::try_from(*size).is_ok())
+        .ok_or(RecordError::TooLong { bytes })
+}
+
+/// Appends one record to `out`, its three stamps zero.
+///
+/// # Errors
+/// See [`check`]; `out` is unchanged then.
+pub fn encode(parts: &RecordParts<'_>, out: &mut Vec<u8>) -> Result<Encoded, RecordError> {
+    let total_size = check(parts)?;
+    let (topic, properties) = (parts.topic, parts.properties);
     let flag = sys_flag::with_hosts(parts.sys_flag, &parts.born_host, &parts.store_host);
     let short_topic = topic.len() <= MAX_V1_TOPIC_BYTES;
 
@@ -187,8 +196,8 @@ pub fn encode(parts: &RecordParts<'_>, out: &mut Vec<u8>) -> Result<Encoded, Rec
     writer.put(&length_u32(parts.body.len()).to_be_bytes());
     let head_len = writer.at;
 
-    out.reserve(total);
     let start = out.len();
+    out.reserve(usize::try_from(total_size).unwrap_or(0));
     out.extend_from_slice(&head[..head_len]);
     out.extend_from_slice(parts.body);
     if short_topic {
@@ -199,7 +208,11 @@ pub fn encode(parts: &RecordParts<'_>, out: &mut Vec<u8>) -> Result<Encoded, Rec
     out.extend_from_slice(topic.as_bytes());
     out.extend_from_slice(&length_u16(properties.len()).to_be_bytes());
     out.extend_from_slice(properties.as_bytes());
-    assert_eq!(out.len() - start, total, "a record is as long as its parts");
+    assert_eq!(
+        length_u32(out.len() - start),
+        total_size,
+        "a record is as long as its parts"
+    );
     Ok(Encoded {
         bytes: total_size,
         store_timestamp_at: length_u32(store_timestamp_at),
@@ -346,6 +359,28 @@ impl<'a> RecordView<'a> {
                 parts: reader.at,
                 total,
             }),
+        }
+    }
+
+    /// The parts of a record that is stored again by `store_host`, in another queue and with other properties.
+    pub fn moved_to(
+        &self,
+        (topic, queue_id): (&'a str, u32),
+        properties: &'a str,
+        store_host: SocketAddr,
+    ) -> RecordParts<'a> {
+        RecordParts {
+            topic,
+            queue_id,
+            flag: self.flag,
+            sys_flag: self.sys_flag,
+            born_timestamp: self.born_timestamp,
+            born_host: self.born_host,
+            store_host,
+            reconsume_times: self.reconsume_times,
+            prepared_transaction_offset: 0,
+            body: self.body,
+            properties,
         }
     }
 

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use prometheus::{Registry, TEXT_FORMAT, TextEncoder};
-use serde::Serialize;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -65,15 +65,7 @@ impl HttpError {
 
 impl IntoResponse for HttpError {
     fn into_response(self) -> Response {
-        #[derive(Serialize)]
-        struct Body<'a> {
-            code: &'a str,
-            message: &'a str,
-        }
-        let body = Body {
-            code: &self.code,
-            message: &self.message,
-        };
+        let body = json!({ "code": self.code, "message": self.message });
         (self.status, Json(body)).into_response()
     }
 }
@@ -107,23 +99,18 @@ pub fn router(
         .layer(map_response(with_json_errors))
 }
 
-#[derive(Serialize)]
-struct Status {
-    status: &'static str,
-}
-
-async fn healthz() -> Json<Status> {
-    Json(Status { status: "alive" })
+async fn healthz() -> Json<Value> {
+    Json(json!({ "status": "alive" }))
 }
 
 #[expect(clippy::unused_async, reason = "axum calls handlers as futures")]
 async fn readyz(readiness: Readiness) -> Response {
     match readiness {
-        Readiness::Ready => Json(Status { status: "ready" }).into_response(),
-        Readiness::NotReady(why) => HttpError {
+        Readiness::Ready => Json(json!({ "status": "ready" })).into_response(),
+        Readiness::NotReady(message) => HttpError {
             status: StatusCode::SERVICE_UNAVAILABLE,
             code: "NOT_READY".into(),
-            message: why,
+            message,
         }
         .into_response(),
     }

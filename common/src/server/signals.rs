@@ -52,11 +52,6 @@ impl Shutdown {
         // The sender lives as long as its thread, which lives as long as the process.
         let _ = requested.wait_for(|requested| *requested).await;
     }
-
-    /// Whether the process was asked to end.
-    pub fn is_requested(&self) -> bool {
-        *self.requested.borrow()
-    }
 }
 
 struct Signals {

@@ -4,8 +4,7 @@ use super::error::TransportError;
 use super::in_flight::{InFlight, Response};
 use super::outgoing::Outgoing;
 use super::turn::{Replies, Requests, Service};
-use crate::wire::frame::announced_bytes;
-use crate::wire::{Command, MAX_FRAME_BYTES, Reply, ReplyTo};
+use crate::wire::{Command, MAX_FRAME_BYTES, Reply, ReplyTo, split_frame};
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use std::cell::RefCell;
@@ -15,7 +14,7 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::io::{AsyncRead, ReadBuf};
@@ -45,6 +44,7 @@ pub struct Connection {
     late: Mutex<Late>,
     in_flight: InFlight,
     next_opaque: AtomicI32,
+    congested: AtomicBool,
 }
 
 /// What other threads want written.
@@ -65,6 +65,7 @@ impl Connection {
             late: Mutex::default(),
             in_flight: InFlight::default(),
             next_opaque: AtomicI32::new(0),
+            congested: AtomicBool::new(false),
         }))
     }
 
@@ -87,6 +88,15 @@ impl Connection {
     pub fn reply(&self, to: ReplyTo, reply: Reply) {
         if !to.oneway {
             self.write_late(|out| out.push_reply(to, reply));
+        }
+    }
+
+    /// Answers requests of earlier turns as a turn does.
+    pub fn answer(&self, work: impl FnOnce(&mut Replies<'_>)) {
+        let mut answers = Outgoing::default();
+        work(&mut Replies::new(&mut answers));
+        if !answers.is_empty() {
+            self.write_late(|out| out.append(&mut answers));
         }
     }
 
@@ -162,6 +172,11 @@ impl Connection {
     pub fn is_closed(&self) -> bool {
         let late = self.late.lock();
         late.closed || late.closing
+    }
+
+    /// True while the peer does not read what is written.
+    pub fn is_congested(&self) -> bool {
+        self.congested.load(Ordering::Relaxed) || self.late.lock().out.bytes() > UNREAD_LIMIT_BYTES
     }
 
     pub(super) fn complete(&self, command: &Command, body: &[u8]) {
@@ -289,6 +304,10 @@ impl<S: Service> Loop<S> {
         loop {
             let closing = self.connection.take_late(&mut self.out, cx);
             let written = self.out.poll_write(&mut self.stream, cx)?;
+            let congested = &self.connection.congested;
+            if congested.load(Ordering::Relaxed) != written.is_pending() {
+                congested.store(written.is_pending(), Ordering::Relaxed);
+            }
             if closing && written.is_ready() {
                 return Poll::Ready(Ok("closed here"));
             }
@@ -360,7 +379,7 @@ impl<S: Service> Loop<S> {
             return Ok(());
         }
         self.partial.extend_from_slice(arrived);
-        if announced_bytes(&self.partial).is_some_and(|bytes| bytes > self.partial.len()) {
+        if let Ok(None) = split_frame(&self.partial) {
             return Ok(());
         }
         let partial = std::mem::take(&mut self.partial);

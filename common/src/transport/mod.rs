@@ -20,5 +20,5 @@ pub use connection::Connection;
 pub use error::TransportError;
 pub use in_flight::Response;
 pub use io_threads::IoThreads;
-pub use server::{Listener, Server, ServerConfig};
+pub use server::{Listener, Server};
 pub use turn::{Replies, Requests, Service};

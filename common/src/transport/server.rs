@@ -18,15 +18,6 @@ const BACKLOG: i32 = 1024;
 /// Pause after a failed `accept` (no file descriptor left, say), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Settings of a server that needs no more than an address.
-#[derive(Debug, Clone)]
-pub struct ServerConfig {
-    /// Where to listen; port 0 takes any free one.
-    pub address: SocketAddr,
-    /// A connection without traffic for so long is closed.
-    pub idle_timeout: Duration,
-}
-
 /// A listener with its connections.
 pub struct Server {
     local: SocketAddr,
@@ -107,19 +98,6 @@ impl Listener {
 }
 
 impl Server {
-    /// Binds and starts to accept at once.
-    ///
-    /// # Errors
-    /// When the address cannot be bound.
-    #[expect(clippy::unused_async, reason = "binding belongs on a runtime")]
-    pub async fn bind<S: Service>(
-        config: ServerConfig,
-        threads: &IoThreads,
-        service: Arc<S>,
-    ) -> io::Result<Self> {
-        Ok(Listener::bind(config.address)?.serve(threads, service, config.idle_timeout))
-    }
-
     /// Where it listens.
     pub fn local_addr(&self) -> SocketAddr {
         self.local

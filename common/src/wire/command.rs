@@ -48,6 +48,8 @@ pub struct LanguageCode(pub u8);
 impl LanguageCode {
     /// Java.
     pub const JAVA: Self = Self(0);
+    /// C++.
+    pub const CPP: Self = Self(1);
     /// None of the others.
     pub const OTHER: Self = Self(7);
     /// Go.
@@ -231,13 +233,6 @@ impl Command {
     }
 }
 
-impl Command {
-    /// The binary header alone, its field map empty or complete.
-    pub(super) fn encode_binary_into(&self, out: &mut BytesMut) {
-        encode_binary(self, out);
-    }
-}
-
 /// Leaves room for length and mark; returns where the frame starts.
 pub(super) fn begin_frame(out: &mut BytesMut) -> usize {
     let start = out.len();
@@ -318,7 +313,8 @@ fn put_len_32(out: &mut BytesMut, bytes: usize) {
     out.put_u32(u32::try_from(bytes).unwrap_or(u32::MAX));
 }
 
-fn encode_binary(command: &Command, out: &mut BytesMut) {
+/// The binary header alone, its field map empty or complete.
+pub(super) fn encode_binary(command: &Command, out: &mut BytesMut) {
     out.put_i16(low_16(command.code));
     out.put_u8(command.language.0);
     out.put_i16(low_16(command.version));

@@ -10,7 +10,8 @@ mod parse;
 mod value;
 mod write;
 
-pub(crate) use write::write_object_keys;
+pub(crate) use parse::unescape;
+pub(crate) use write::{bean_keys, tables_with_bean_keys};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

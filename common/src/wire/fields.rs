@@ -74,11 +74,7 @@ impl Fields {
         self.text.push_str(key);
         let at = self.text.len();
         self.text.push_str(value);
-        self.entries.push(Entry {
-            key: start,
-            value: at,
-            end: self.text.len(),
-        });
+        self.commit(start, at);
     }
 
     /// Adds a pair whose value is formatted.
@@ -88,14 +84,10 @@ impl Fields {
         let at = self.text.len();
         // Writing to a String cannot fail.
         let _ = write!(self.text, "{value}");
-        self.entries.push(Entry {
-            key: start,
-            value: at,
-            end: self.text.len(),
-        });
+        self.commit(start, at);
     }
 
-    /// Adds a pair that `fill` writes straight into the arena: first the key, then, after `mark`, the value.
+    /// Where the text of a pair is written to that [`Self::commit`] completes: the key, and behind it the value.
     pub(super) fn text_mut(&mut self) -> &mut String {
         &mut self.text
     }
@@ -114,8 +106,7 @@ impl Fields {
     /// # Errors
     /// [`FieldError::Missing`] when the field is absent, [`FieldError::Invalid`] when it is no `T`.
     pub fn required<T: FieldValue>(&self, field: &'static str) -> Result<T, FieldError> {
-        let text = self.get(field).ok_or(FieldError::Missing { field })?;
-        T::parse(text).ok_or_else(|| FieldError::invalid(field, text, T::EXPECTED))
+        self.optional(field)?.ok_or(FieldError::Missing { field })
     }
 
     /// A value of type `T` if the field is there.
@@ -123,12 +114,9 @@ impl Fields {
     /// # Errors
     /// [`FieldError::Invalid`] when it is there and no `T`.
     pub fn optional<T: FieldValue>(&self, field: &'static str) -> Result<Option<T>, FieldError> {
-        match self.get(field) {
-            None => Ok(None),
-            Some(text) => T::parse(text)
-                .map(Some)
-                .ok_or_else(|| FieldError::invalid(field, text, T::EXPECTED)),
-        }
+        self.get(field)
+            .map(|text| FieldError::checked(field, text))
+            .transpose()
     }
 }
 
@@ -181,6 +169,11 @@ pub enum FieldError {
 }
 
 impl FieldError {
+    /// The value that `text` means in `field`, or that it means none.
+    pub(super) fn checked<T: FieldValue>(field: &'static str, text: &str) -> Result<T, Self> {
+        T::parse(text).ok_or_else(|| Self::invalid(field, text, T::EXPECTED))
+    }
+
     /// `field` holds `value` where `expected` was due.
     pub fn invalid(field: &'static str, value: &str, expected: &'static str) -> Self {
         Self::Invalid {

@@ -79,15 +79,6 @@ pub fn split_frame(buffer: &[u8]) -> Result<Option<RawFrame<'_>>, FrameError> {
     }))
 }
 
-/// Bytes of the first frame in `buffer` when its length field has arrived and is valid.
-pub fn announced_bytes(buffer: &[u8]) -> Option<usize> {
-    let length = i32::from_be_bytes(*buffer.first_chunk::<4>()?);
-    usize::try_from(length)
-        .ok()
-        .filter(|n| *n <= MAX_FRAME_BYTES - 4)
-        .map(|n| n + 4)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

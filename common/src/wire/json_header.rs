@@ -4,7 +4,9 @@
 //! any scalar. Anything that is no JSON object is refused, which closes the connection.
 
 use super::command::{Command, HeaderError, LanguageCode, SerializeType};
+use super::fastjson::unescape;
 use super::fields::Fields;
+use crate::scan::first_of;
 use bytes::{BufMut, BytesMut};
 
 pub(super) fn decode(text: &str, command: &mut Command) -> Result<(), HeaderError> {
@@ -13,18 +15,20 @@ pub(super) fn decode(text: &str, command: &mut Command) -> Result<(), HeaderErro
         bytes: text.as_bytes(),
         at: 0,
     };
-    let mut key = [0u8; KEY_BYTES];
-    scan.open(b'{')?;
+    scan.expect(b'{', "an object")?;
     let mut first = true;
-    while let Some(len) = scan.member(&mut first, &mut key)? {
-        match &key[..len] {
-            b"code" => command.code = scan.int()?.unwrap_or(0),
-            b"flag" => command.flag = scan.int()?.unwrap_or(0),
-            b"opaque" => command.opaque = scan.int()?.unwrap_or(0),
-            b"version" => command.version = scan.int()?.unwrap_or(0),
-            b"language" => command.language = scan.language()?,
-            b"remark" => command.remark = scan.text_value()?,
-            b"extFields" => scan.fields(&mut command.fields)?,
+    while scan.next_member(&mut first)? {
+        // Names of the header are plain ASCII; one with an escape is unknown.
+        let name = scan.raw_string()?;
+        scan.expect(b':', "a colon")?;
+        match name {
+            "code" => command.code = scan.int()?,
+            "flag" => command.flag = scan.int()?,
+            "opaque" => command.opaque = scan.int()?,
+            "version" => command.version = scan.int()?,
+            "language" => command.language = scan.language()?,
+            "remark" => command.remark = scan.text_value()?,
+            "extFields" => scan.fields(&mut command.fields)?,
             _ => scan.skip_value()?,
         }
     }
@@ -36,8 +40,6 @@ pub(super) fn decode(text: &str, command: &mut Command) -> Result<(), HeaderErro
     }
 }
 
-/// Longest member name of the header; longer ones are unknown and are skipped.
-const KEY_BYTES: usize = 24;
 /// Nesting a skipped member may have.
 const MAX_DEPTH: usize = 64;
 
@@ -47,7 +49,7 @@ struct Scan<'a> {
     at: usize,
 }
 
-impl Scan<'_> {
+impl<'a> Scan<'a> {
     fn error(&self, expected: &'static str) -> HeaderError {
         HeaderError::Json {
             at: self.at,
@@ -66,34 +68,12 @@ impl Scan<'_> {
         self.bytes.get(self.at).copied()
     }
 
-    fn open(&mut self, byte: u8) -> Result<(), HeaderError> {
+    fn expect(&mut self, byte: u8, expected: &'static str) -> Result<(), HeaderError> {
         if self.peek() == Some(byte) {
             self.at += 1;
             return Ok(());
         }
-        Err(self.error("an object"))
-    }
-
-    /// Moves to the value of the next member and leaves its name in `key` (length 0 if it is too long to be known).
-    /// Names of the header are plain ASCII; one with an escape is unknown.
-    fn member(
-        &mut self,
-        first: &mut bool,
-        key: &mut [u8; KEY_BYTES],
-    ) -> Result<Option<usize>, HeaderError> {
-        if !self.next_member(first)? {
-            return Ok(None);
-        }
-        let (start, end) = self.raw_string()?;
-        let name = &self.bytes[start..end];
-        let len = if name.len() <= KEY_BYTES {
-            name.len()
-        } else {
-            0
-        };
-        key[..len].copy_from_slice(&name[..len]);
-        self.colon()?;
-        Ok(Some(len))
+        Err(self.error(expected))
     }
 
     /// Stands before a member name, or has consumed the closing brace.
@@ -119,16 +99,8 @@ impl Scan<'_> {
         }
     }
 
-    fn colon(&mut self) -> Result<(), HeaderError> {
-        if self.peek() == Some(b':') {
-            self.at += 1;
-            return Ok(());
-        }
-        Err(self.error("a colon"))
-    }
-
-    /// Range of a string's raw text; moves behind it.
-    fn raw_string(&mut self) -> Result<(usize, usize), HeaderError> {
+    /// A string's raw text; moves behind it.
+    fn raw_string(&mut self) -> Result<&'a str, HeaderError> {
         if self.peek() != Some(b'"') {
             return Err(self.error("a string"));
         }
@@ -141,7 +113,7 @@ impl Scan<'_> {
             return Err(self.error("the end of a string"));
         }
         self.at = at + 1;
-        Ok((start, at))
+        Ok(&self.text[start..at])
     }
 
     /// Appends a string's text, escapes resolved.
@@ -166,50 +138,20 @@ impl Scan<'_> {
 
     /// Resolves the escape at the cursor; returns where the text goes on.
     fn escape_into(&mut self, out: &mut String) -> Result<usize, HeaderError> {
-        let at = self.at;
-        let plain = match self.bytes.get(at + 1) {
-            Some(b'u') => {
-                let unit = self.hex4(at + 2)?;
-                if !(0xD800..0xDC00).contains(&unit) {
-                    out.push(char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER));
-                    return Ok(at + 6);
-                }
-                let paired =
-                    self.bytes.get(at + 6) == Some(&b'\\') && self.bytes.get(at + 7) == Some(&b'u');
-                let low = if paired { self.hex4(at + 8)? } else { 0 };
-                if (0xDC00..0xE000).contains(&low) {
-                    let point = 0x1_0000 + ((unit - 0xD800) << 10) + (low - 0xDC00);
-                    out.push(char::from_u32(point).unwrap_or(char::REPLACEMENT_CHARACTER));
-                    return Ok(at + 12);
-                }
-                out.push(char::REPLACEMENT_CHARACTER);
-                return Ok(at + 6);
-            }
-            Some(b'n') => '\n',
-            Some(b't') => '\t',
-            Some(b'r') => '\r',
-            Some(b'b') => '\u{8}',
-            Some(b'f') => '\u{c}',
-            Some(&other @ (b'"' | b'\\' | b'/' | b'\'')) => char::from(other),
-            _ => return Err(self.error("an escape of JSON")),
-        };
+        let rest = &self.bytes[self.at + 1..];
+        // The separators of properties: by far the most there are.
+        if let [b'u', b'0', b'0', b'0', digit @ (b'1' | b'2'), ..] = rest {
+            out.push(char::from(digit - b'0'));
+            return Ok(self.at + 6);
+        }
+        let escape = unescape(rest);
+        let (plain, bytes) = escape.map_err(|(_, expected)| self.error(expected))?;
         out.push(plain);
-        Ok(at + 2)
+        Ok(self.at + 1 + bytes)
     }
 
-    fn hex4(&self, at: usize) -> Result<u32, HeaderError> {
-        let digits = self
-            .bytes
-            .get(at..at + 4)
-            .filter(|d| d.iter().all(u8::is_ascii_hexdigit));
-        let digits = digits.ok_or_else(|| self.error("four hexadecimal digits"))?;
-        Ok(digits.iter().fold(0, |unit, digit| {
-            unit << 4 | char::from(*digit).to_digit(16).unwrap_or(0)
-        }))
-    }
-
-    /// Range of a number, `true`, `false` or `null`.
-    fn scalar(&mut self) -> Result<(usize, usize), HeaderError> {
+    /// A number, `true`, `false` or `null`.
+    fn scalar(&mut self) -> Result<&'a str, HeaderError> {
         self.space();
         let start = self.at;
         while let Some(b'+' | b'-' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'E') =
@@ -224,33 +166,51 @@ impl Scan<'_> {
             || matches!(text, "true" | "false" | "null")
             || text.parse::<f64>().is_ok_and(f64::is_finite)
         {
-            return Ok((start, self.at));
+            return Ok(text);
         }
         self.at = start;
         Err(self.error("a value"))
     }
 
-    /// An integer of 32 bits, plain or quoted; `null` is `None`.
-    fn int(&mut self) -> Result<Option<i32>, HeaderError> {
-        let (start, end) = if self.peek() == Some(b'"') {
+    /// Few digits and nothing else, as nearly every number of the header is.
+    fn digits(&mut self) -> Option<i32> {
+        self.space();
+        let (mut value, mut at) = (0, self.at);
+        while let Some(digit @ b'0'..=b'9') = self.bytes.get(at)
+            && at < self.at + 9
+        {
+            value = value * 10 + i32::from(digit - b'0');
+            at += 1;
+        }
+        let whole = at > self.at && matches!(self.bytes.get(at), Some(b',' | b'}'));
+        whole.then(|| {
+            self.at = at;
+            value
+        })
+    }
+
+    /// An integer of 32 bits, plain or quoted; `null` and an empty text are 0.
+    fn int(&mut self) -> Result<i32, HeaderError> {
+        if let Some(value) = self.digits() {
+            return Ok(value);
+        }
+        let quoted = self.peek() == Some(b'"');
+        let at = self.at + usize::from(quoted);
+        let text = if quoted {
             self.raw_string()?
         } else {
             self.scalar()?
         };
-        let text = &self.text[start..end];
         if text == "null" || text.is_empty() {
-            return Ok(None);
+            return Ok(0);
         }
-        text.parse().map(Some).map_err(|_| HeaderError::Json {
-            at: start,
-            expected: "an integer of 32 bits",
-        })
+        let expected = "an integer of 32 bits";
+        text.parse().map_err(|_| HeaderError::Json { at, expected })
     }
 
     fn language(&mut self) -> Result<LanguageCode, HeaderError> {
         if self.peek() == Some(b'"') {
-            let (start, end) = self.raw_string()?;
-            return Ok(LanguageCode::from_name(&self.text[start..end]));
+            return self.raw_string().map(LanguageCode::from_name);
         }
         self.skip_value().map(|()| LanguageCode::OTHER)
     }
@@ -268,13 +228,13 @@ impl Scan<'_> {
         if self.peek() == Some(b'n') {
             return self.scalar().map(|_| ());
         }
-        self.open(b'{')?;
+        self.expect(b'{', "an object")?;
         let mut first = true;
         while self.next_member(&mut first)? {
             let key = fields.text_mut().len();
             self.string_into(fields.text_mut())?;
             let value = fields.text_mut().len();
-            self.colon()?;
+            self.expect(b':', "a colon")?;
             match self.peek() {
                 Some(b'"') => self.string_into(fields.text_mut())?,
                 Some(b'{' | b'[') => {
@@ -283,12 +243,12 @@ impl Scan<'_> {
                     fields.text_mut().push_str(&self.text[start..self.at]);
                 }
                 _ => {
-                    let (start, end) = self.scalar()?;
-                    if &self.text[start..end] == "null" {
+                    let scalar = self.scalar()?;
+                    if scalar == "null" {
                         fields.text_mut().truncate(key);
                         continue;
                     }
-                    fields.text_mut().push_str(&self.text[start..end]);
+                    fields.text_mut().push_str(scalar);
                 }
             }
             fields.commit(key, value);
@@ -330,30 +290,9 @@ impl Scan<'_> {
     }
 }
 
-/// Position of the first quote or backslash from `from` on, or the length of `bytes` or more when there is none. Looks at
-/// eight bytes at a time: values such as encoded properties are long, and every byte of every header comes by here.
+/// Position of the first quote or backslash from `from` on, or the length of `bytes` or more when there is none.
 fn quote_or_escape(bytes: &[u8], from: usize) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
-    // The high bit of the lowest byte that equals `byte`; bits above it may be set without reason.
-    let equal = |word: u64, byte: u8| {
-        let differs = word ^ (ONES * u64::from(byte));
-        differs.wrapping_sub(ONES) & !differs & HIGH_BITS
-    };
-    let mut at = from;
-    while let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        let word = u64::from_le_bytes(*word);
-        let found = equal(word, b'"') | equal(word, b'\\');
-        if found != 0 {
-            return at + (found.trailing_zeros() / 8) as usize;
-        }
-        at += 8;
-    }
-    let rest = bytes.get(at..).unwrap_or(&[]);
-    at + rest
-        .iter()
-        .position(|byte| matches!(byte, b'"' | b'\\'))
-        .unwrap_or(rest.len())
+    from + first_of(bytes.get(from..).unwrap_or(&[]), [b'"', b'\\'])
 }
 
 /// Writes the header; members in alphabetical order, as the reference does.
@@ -417,9 +356,15 @@ pub(super) fn put_string(out: &mut BytesMut, text: &str) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     out.put_u8(b'"');
     let bytes = text.as_bytes();
+    let is_plain = |byte: u8| byte >= 0x20 && byte != b'"' && byte != b'\\';
+    // Mostly all are plain; without an end in between, many are looked at at a time.
+    if bytes.iter().fold(true, |all, byte| all & is_plain(*byte)) {
+        out.put_slice(bytes);
+        return out.put_u8(b'"');
+    }
     let mut from = 0;
     for (at, byte) in bytes.iter().enumerate() {
-        if *byte >= 0x20 && *byte != b'"' && *byte != b'\\' {
+        if is_plain(*byte) {
             continue;
         }
         out.put_slice(&bytes[from..at]);

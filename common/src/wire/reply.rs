@@ -1,6 +1,8 @@
 //! Answers, and how they are written.
 
-use super::command::{Command, FLAG_RESPONSE, ReplyTo, SerializeType, begin_frame, end_head};
+use super::command::{
+    Command, FLAG_RESPONSE, ReplyTo, SerializeType, begin_frame, encode_binary, end_head,
+};
 use super::fields::{FieldError, Fields, WireHeader};
 use super::{LanguageCode, json_header, response_code};
 use bytes::{BufMut, Bytes, BytesMut};
@@ -120,16 +122,11 @@ impl<'a> ReplyWriter<'a> {
             }
             SerializeType::RocketMq => {
                 let head = Command {
-                    code,
                     flag: FLAG_RESPONSE,
                     opaque: to.opaque,
-                    ..Command::default()
+                    ..Command::request(code)
                 };
-                Command {
-                    serialize: to.serialize,
-                    ..head
-                }
-                .encode_binary_into(out);
+                encode_binary(&head, out);
             }
         }
         let map = out.len();
@@ -145,9 +142,7 @@ impl<'a> ReplyWriter<'a> {
     pub fn plain(&mut self, key: &str, value: &[u8]) {
         match self.to.serialize {
             SerializeType::Json => {
-                if self.out.len() > self.map {
-                    self.out.put_u8(b',');
-                }
+                self.comma();
                 self.out.put_u8(b'"');
                 self.out.put_slice(key.as_bytes());
                 self.out.put_slice(b"\":\"");
@@ -166,14 +161,18 @@ impl<'a> ReplyWriter<'a> {
     /// Adds a field with any text.
     pub fn text(&mut self, key: &str, value: &str) {
         if self.to.serialize == SerializeType::Json {
-            if self.out.len() > self.map {
-                self.out.put_u8(b',');
-            }
+            self.comma();
             json_header::put_string(self.out, key);
             self.out.put_u8(b':');
             json_header::put_string(self.out, value);
         } else {
             self.plain(key, value.as_bytes());
+        }
+    }
+
+    fn comma(&mut self) {
+        if self.out.len() > self.map {
+            self.out.put_u8(b',');
         }
     }
 

@@ -2,57 +2,31 @@
 
 use std::sync::Arc;
 
-use common::config::Live;
 use common::transport::Connection;
 use common::wire::Reply;
 use common::wire::body::{DataVersion, GetBrokerMemberGroupResponseBody};
 use common::wire::header::{
-    AddWritePermOfBrokerRequestHeader, AddWritePermOfBrokerResponseHeader,
-    BrokerHeartbeatRequestHeader, GetBrokerMemberGroupRequestHeader, QueryDataVersionRequestHeader,
-    QueryDataVersionResponseHeader, RegisterBrokerRequestHeader, RegisterBrokerResponseHeader,
-    UnregisterBrokerRequestHeader, WipeWritePermOfBrokerRequestHeader,
-    WipeWritePermOfBrokerResponseHeader,
+    AddWritePermOfBrokerResponseHeader, BrokerHeartbeatRequestHeader, BrokerNameRequestHeader,
+    BrokerRequestHeader, GetBrokerMemberGroupRequestHeader, QueryDataVersionResponseHeader,
+    RegisterBrokerRequestHeader, WipeWritePermOfBrokerResponseHeader,
 };
 
-use super::{Peer, system_error};
-use crate::config::NameserverConfig;
-use crate::kv::{KvConfig, ORDER_TOPIC_CONFIG};
+use super::{Handler, system_error};
+use crate::kv::ORDER_TOPIC_CONFIG;
 use crate::route::{BrokerAddress, Registration, Unregistration, read_body};
-use crate::routes::Routes;
 
-/// Serves the requests of brokers and those about them.
-#[derive(Clone)]
-pub struct BrokerHandler {
-    routes: Arc<Routes>,
-    kv: Arc<KvConfig>,
-    settings: Arc<Live<NameserverConfig>>,
-}
-
-impl BrokerHandler {
-    /// A handler of `routes`.
-    pub fn new(
-        routes: Arc<Routes>,
-        kv: Arc<KvConfig>,
-        settings: Arc<Live<NameserverConfig>>,
-    ) -> Self {
-        Self {
-            routes,
-            kv,
-            settings,
-        }
-    }
-
+impl Handler {
     /// `REGISTER_BROKER`
-    pub fn register(
+    pub fn register_broker(
         &self,
         connection: &Arc<Connection>,
-        peer: Peer,
+        version: i32,
         header: RegisterBrokerRequestHeader,
         body: &[u8],
     ) -> Reply {
         let compressed = header.compressed.unwrap_or(false);
         let (topics, filter_servers) =
-            match read_body(body, peer.version, compressed, header.expected_crc()) {
+            match read_body(body, version, compressed, header.expected_crc()) {
                 Ok(content) => content,
                 Err(error) => {
                     tracing::warn!(broker = header.broker_addr, %error, "registration refused");
@@ -60,15 +34,9 @@ impl BrokerHandler {
                 }
             };
         let (broker, name) = (header.broker_addr.clone(), header.broker_name.clone());
+        let id = header.broker_id;
         let registration = Registration {
-            cluster: header.cluster_name,
-            addr: header.broker_addr,
-            broker_name: header.broker_name,
-            broker_id: header.broker_id,
-            ha_server_addr: header.ha_server_addr,
-            zone: header.zone_name,
-            timeout_ms: header.heartbeat_timeout_millis,
-            enable_acting_master: header.enable_acting_master,
+            header,
             topics,
             filter_servers,
         };
@@ -77,14 +45,9 @@ impl BrokerHandler {
             Err(error) => return system_error(error),
         };
         if registered.first {
-            tracing::info!(broker, name, id = header.broker_id, "registered");
+            tracing::info!(broker, name, id, "registered");
         }
-        let mut answer = RegisterBrokerResponseHeader::default();
-        if let Some(master) = registered.master {
-            answer.master_addr = Some(master.addr);
-            answer.ha_server_addr = Some(master.ha_server_addr);
-        }
-        let reply = Reply::ok().with_header(&answer);
+        let reply = Reply::ok().with_header(&registered.answer);
         if !self.settings.get().return_order_topic_config_to_broker {
             return reply;
         }
@@ -95,7 +58,7 @@ impl BrokerHandler {
     }
 
     /// `UNREGISTER_BROKER`
-    pub fn unregister(&self, header: UnregisterBrokerRequestHeader) -> Reply {
+    pub fn unregister_broker(&self, header: BrokerRequestHeader) -> Reply {
         let broker = BrokerAddress::new(header.cluster_name, header.broker_addr);
         tracing::info!(broker = %broker.addr, name = header.broker_name, "unregistered");
         self.routes.unregister(&Unregistration {
@@ -114,7 +77,7 @@ impl BrokerHandler {
     }
 
     /// `QUERY_DATA_VERSION`
-    pub fn query_data_version(&self, header: QueryDataVersionRequestHeader, body: &[u8]) -> Reply {
+    pub fn query_data_version(&self, header: BrokerRequestHeader, body: &[u8]) -> Reply {
         let version = match DataVersion::decode(body) {
             Ok(version) => version,
             Err(error) => return system_error(error),
@@ -154,13 +117,13 @@ impl BrokerHandler {
     }
 
     /// `WIPE_WRITE_PERM_OF_BROKER`
-    pub fn wipe_write_perm(&self, header: &WipeWritePermOfBrokerRequestHeader) -> Reply {
+    pub fn wipe_write_perm(&self, header: &BrokerNameRequestHeader) -> Reply {
         let wipe_topic_count = self.set_write_permission(&header.broker_name, false);
         Reply::ok().with_header(&WipeWritePermOfBrokerResponseHeader { wipe_topic_count })
     }
 
     /// `ADD_WRITE_PERM_OF_BROKER`
-    pub fn add_write_perm(&self, header: &AddWritePermOfBrokerRequestHeader) -> Reply {
+    pub fn add_write_perm(&self, header: &BrokerNameRequestHeader) -> Reply {
         let add_topic_count = self.set_write_permission(&header.broker_name, true);
         Reply::ok().with_header(&AddWritePermOfBrokerResponseHeader { add_topic_count })
     }

@@ -8,23 +8,11 @@ use common::wire::header::{
 };
 use common::wire::{FieldError, Reply, response_code};
 
-use super::{Answer, system_error};
-use crate::kv::KvConfig;
+use super::{Answer, Handler, system_error};
 
-/// Serves the key-value requests.
-#[derive(Debug, Clone)]
-pub struct KvHandler {
-    kv: Arc<KvConfig>,
-}
-
-impl KvHandler {
-    /// A handler of `kv`.
-    pub fn new(kv: Arc<KvConfig>) -> Self {
-        Self { kv }
-    }
-
+impl Handler {
     /// `PUT_KV_CONFIG`
-    pub fn put(&self, header: PutKvConfigRequestHeader) -> Answer {
+    pub fn put_kv(&self, header: PutKvConfigRequestHeader) -> Answer {
         let (Some(namespace), Some(key)) = (header.namespace, header.key) else {
             return no_key().into();
         };
@@ -39,7 +27,7 @@ impl KvHandler {
     }
 
     /// `DELETE_KV_CONFIG`
-    pub fn delete(&self, header: DeleteKvConfigRequestHeader) -> Answer {
+    pub fn delete_kv(&self, header: DeleteKvConfigRequestHeader) -> Answer {
         let (Some(namespace), Some(key)) = (header.namespace, header.key) else {
             return no_key().into();
         };
@@ -51,7 +39,7 @@ impl KvHandler {
     }
 
     /// `GET_KV_CONFIG`
-    pub fn get(&self, header: &GetKvConfigRequestHeader) -> Reply {
+    pub fn get_kv(&self, header: &GetKvConfigRequestHeader) -> Reply {
         let GetKvConfigRequestHeader { namespace, key } = header;
         match self.kv.get(namespace, key) {
             Some(value) => {
@@ -62,7 +50,7 @@ impl KvHandler {
     }
 
     /// `GET_KVLIST_BY_NAMESPACE`
-    pub fn list(&self, header: &GetKvListByNamespaceRequestHeader) -> Reply {
+    pub fn list_kv(&self, header: &GetKvListByNamespaceRequestHeader) -> Reply {
         match self.kv.namespace(&header.namespace) {
             Some(table) => Reply::ok().with_body(table.encode()),
             None => not_found(format!("No config item, Namespace: {}", header.namespace)),

@@ -5,18 +5,24 @@ mod kv;
 mod settings;
 mod topic;
 
-pub use broker::BrokerHandler;
-pub use kv::KvHandler;
-pub use settings::SettingsHandler;
-pub use topic::TopicHandler;
+use std::sync::Arc;
 
+use common::config::Live;
 use common::wire::{Reply, response_code};
 
-/// What is known of a request besides code, fields and body.
-#[derive(Debug, Clone, Copy)]
-pub struct Peer {
-    /// Version of the sender.
-    pub version: i32,
+use crate::config::NameserverConfig;
+use crate::kv::KvConfig;
+use crate::routes::Routes;
+
+/// Serves the requests, and the pages.
+#[derive(Clone)]
+pub struct Handler {
+    /// Brokers and topics.
+    pub routes: Arc<Routes>,
+    /// Key-value configuration.
+    pub kv: Arc<KvConfig>,
+    /// Settings.
+    pub settings: Arc<Live<NameserverConfig>>,
 }
 
 /// How a request is answered.

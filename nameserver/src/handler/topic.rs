@@ -1,45 +1,19 @@
 //! Topics: routes and lists.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use common::config::Live;
 use common::wire::body::{TopicList, TopicRouteData};
 use common::wire::codes::STANDARD_JSON_SINCE;
 use common::wire::header::{
-    DeleteTopicFromNamesrvRequestHeader, GetRouteInfoRequestHeader,
-    GetTopicsByClusterRequestHeader, RegisterTopicRequestHeader,
+    DeleteTopicFromNamesrvRequestHeader, GetRouteInfoRequestHeader, TopicRequestHeader,
 };
 use common::wire::{Reply, response_code, with_faq};
 
-use super::{Peer, system_error};
-use crate::config::NameserverConfig;
-use crate::kv::{KvConfig, ORDER_TOPIC_CONFIG};
-use crate::route::{RouteTable, Zone};
-use crate::routes::Routes;
+use super::{Handler, system_error};
+use crate::kv::ORDER_TOPIC_CONFIG;
+use crate::route::RouteTable;
 
-/// Serves the requests about topics.
-#[derive(Clone)]
-pub struct TopicHandler {
-    routes: Arc<Routes>,
-    kv: Arc<KvConfig>,
-    settings: Arc<Live<NameserverConfig>>,
-}
-
-impl TopicHandler {
-    /// A handler of `routes`.
-    pub fn new(
-        routes: Arc<Routes>,
-        kv: Arc<KvConfig>,
-        settings: Arc<Live<NameserverConfig>>,
-    ) -> Self {
-        Self {
-            routes,
-            kv,
-            settings,
-        }
-    }
-
+impl Handler {
     /// Whether routes are given out: at once, or only after the time that brokers need to register.
     pub fn is_ready(&self) -> bool {
         let settings = self.settings.get();
@@ -48,33 +22,30 @@ impl TopicHandler {
         !settings.need_wait_for_service || i128::from(self.routes.now().0) >= wait_ms.cast_signed()
     }
 
-    /// The route of a topic with its order configuration.
-    pub fn find_route(&self, topic: &str, zone: Option<Zone<'_>>) -> Option<TopicRouteData> {
-        let mut route = self.routes.read().route(topic, self.routes.rules(), zone)?;
-        if self.settings.get().order_message_enable {
+    /// The route of a topic, cut down to a zone where one is given, with its order configuration.
+    pub fn find_route(&self, topic: &str, zone: Option<&str>) -> Option<TopicRouteData> {
+        let settings = self.settings.get();
+        let mut route = self.routes.read().route(topic, &settings, zone)?;
+        if settings.order_message_enable {
             route.order_topic_conf = self.kv.get(ORDER_TOPIC_CONFIG, topic);
         }
         Some(route)
     }
 
     /// `GET_ROUTEINFO_BY_TOPIC`
-    pub fn route(&self, peer: Peer, header: &GetRouteInfoRequestHeader) -> Reply {
+    pub fn route(&self, version: i32, header: &GetRouteInfoRequestHeader) -> Reply {
         if !self.is_ready() {
             return system_error("name server not ready");
         }
         let topic = &header.topic;
-        let zone = header
-            .zone_name
-            .as_deref()
-            .filter(|name| !name.is_empty())
-            .map(Zone);
-        let zone = zone.filter(|_| header.zone_mode == Some(true));
+        let zone = header.zone_name.as_deref();
+        let zone = zone.filter(|name| !name.is_empty() && header.zone_mode == Some(true));
         let Some(route) = self.find_route(topic, zone) else {
             let remark = format!("No topic route info in name server for the topic: {topic}");
             return Reply::error(response_code::TOPIC_NOT_EXIST, with_faq(&remark));
         };
         let standard =
-            peer.version >= STANDARD_JSON_SINCE || header.accept_standard_json_only == Some(true);
+            version >= STANDARD_JSON_SINCE || header.accept_standard_json_only == Some(true);
         Reply::ok().with_body(if standard {
             route.encode_standard()
         } else {
@@ -83,41 +54,14 @@ impl TopicHandler {
     }
 
     /// `GET_ALL_TOPIC_LIST_FROM_NAMESERVER`
-    pub fn all(&self) -> Reply {
-        self.list(
-            self.settings.get().enable_all_topic_list,
-            RouteTable::topics,
-        )
+    pub fn all_topics(&self) -> Reply {
+        let enabled = self.settings.get().enable_all_topic_list;
+        self.list(enabled, RouteTable::topics)
     }
 
-    /// `GET_TOPICS_BY_CLUSTER`
-    pub fn of_cluster(&self, header: &GetTopicsByClusterRequestHeader) -> Reply {
-        let enabled = self.settings.get().enable_topic_list;
-        self.list(enabled, |table| table.topics_of_cluster(&header.cluster))
-    }
-
-    /// `GET_UNIT_TOPIC_LIST`
-    pub fn unit(&self) -> Reply {
-        self.list(
-            self.settings.get().enable_topic_list,
-            RouteTable::unit_topics,
-        )
-    }
-
-    /// `GET_HAS_UNIT_SUB_TOPIC_LIST`
-    pub fn unit_sub(&self) -> Reply {
-        self.list(
-            self.settings.get().enable_topic_list,
-            RouteTable::unit_sub_topics,
-        )
-    }
-
-    /// `GET_HAS_UNIT_SUB_UNUNIT_TOPIC_LIST`
-    pub fn unit_sub_ununit(&self) -> Reply {
-        self.list(
-            self.settings.get().enable_topic_list,
-            RouteTable::unit_sub_ununit_topics,
-        )
+    /// `GET_TOPICS_BY_CLUSTER`, and the lists of the topics of units: those that `topics` gives.
+    pub fn some_topics(&self, topics: impl FnOnce(&RouteTable) -> Vec<&str>) -> Reply {
+        self.list(self.settings.get().enable_topic_list, topics)
     }
 
     fn list(&self, enabled: bool, topics: impl FnOnce(&RouteTable) -> Vec<&str>) -> Reply {
@@ -129,7 +73,7 @@ impl TopicHandler {
     }
 
     /// `GET_SYSTEM_TOPIC_LIST_FROM_NS`
-    pub fn system(&self) -> Reply {
+    pub fn system_topics(&self) -> Reply {
         let table = self.routes.read();
         let mut list = TopicList::of(table.system_topics());
         list.broker_addr = table.any_broker_addr().map(str::to_owned);
@@ -138,11 +82,9 @@ impl TopicHandler {
     }
 
     /// `DELETE_TOPIC_IN_NAMESRV`
-    pub fn delete(&self, header: &DeleteTopicFromNamesrvRequestHeader) -> Reply {
-        let cluster = header
-            .cluster_name
-            .as_deref()
-            .filter(|name| !name.is_empty());
+    pub fn delete_topic(&self, header: &DeleteTopicFromNamesrvRequestHeader) -> Reply {
+        let cluster = header.cluster_name.as_deref();
+        let cluster = cluster.filter(|name| !name.is_empty());
         self.routes
             .change(|table| table.delete_topic(&header.topic, cluster));
         tracing::info!(topic = header.topic, cluster, "route deleted by request");
@@ -150,7 +92,7 @@ impl TopicHandler {
     }
 
     /// `REGISTER_TOPIC_IN_NAMESRV`
-    pub fn register(&self, header: &RegisterTopicRequestHeader, body: &[u8]) -> Reply {
+    pub fn register_topic(&self, header: &TopicRequestHeader, body: &[u8]) -> Reply {
         if body.is_empty() {
             return Reply::ok();
         }
@@ -159,10 +101,8 @@ impl TopicHandler {
             Err(error) => return system_error(error),
         };
         let topic = header.topic.as_str();
-        if !self
-            .routes
-            .change(|table| table.register_topic(topic, queues))
-        {
+        let take = |table: &mut RouteTable| table.register_topic(topic, queues);
+        if !self.routes.change(take) {
             tracing::warn!(topic, "queues on unknown brokers not taken");
         }
         Reply::ok()

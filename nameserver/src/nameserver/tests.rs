@@ -9,8 +9,8 @@ use common::config::{Sources, load};
 use common::transport::{Connection, Response};
 use common::wire::body::{KvTable, RegisterBrokerBody, TopicConfig, TopicList, TopicRouteData};
 use common::wire::header::{
-    BrokerHeartbeatRequestHeader, DeleteKvConfigRequestHeader, GetRouteInfoRequestHeader,
-    PutKvConfigRequestHeader, RegisterBrokerRequestHeader, UnregisterBrokerRequestHeader,
+    BrokerHeartbeatRequestHeader, BrokerRequestHeader, DeleteKvConfigRequestHeader,
+    GetRouteInfoRequestHeader, PutKvConfigRequestHeader, RegisterBrokerRequestHeader,
 };
 use common::wire::{Command, request_code as code, response_code};
 use tokio::sync::mpsc;
@@ -188,13 +188,8 @@ async fn a_group_is_told_when_its_smallest_id_changes() {
     let (sender, mut heard) = mpsc::channel(8);
     let threads = IoThreads::start("slave", 1).unwrap();
     let address = "127.0.0.1:0".parse().unwrap();
-    let config = ServerConfig {
-        address,
-        idle_timeout: PATIENCE,
-    };
-    let slave = Server::bind(config, &threads, Arc::new(Heard(sender)))
-        .await
-        .unwrap();
+    let slave = Listener::bind(address).unwrap();
+    let slave = slave.serve(&threads, Arc::new(Heard(sender)), PATIENCE);
     let slave_address = slave.local_addr().to_string();
 
     running.register(&running.client, LONG_MS).await;
@@ -210,7 +205,7 @@ async fn a_group_is_told_when_its_smallest_id_changes() {
         .call(Command::request(code::REGISTER_BROKER).with(&header), "")
         .await;
     assert_eq!(answer.command.fields.get("masterAddr"), Some("a:1"));
-    let leaving = UnregisterBrokerRequestHeader {
+    let leaving = BrokerRequestHeader {
         broker_name: "b".into(),
         broker_addr: "a:1".into(),
         cluster_name: "c".into(),

@@ -2,6 +2,9 @@
 
 use common::clock::Millis;
 use common::wire::body::{BrokerData, DataVersion, TopicConfigSerializeWrapper};
+use common::wire::header::{
+    NotifyMinBrokerIdChangeRequestHeader, RegisterBrokerRequestHeader, RegisterBrokerResponseHeader,
+};
 
 /// How long a broker lives without a sign of life if it does not say.
 pub(super) const DEFAULT_TIMEOUT_MS: i64 = 120_000;
@@ -47,22 +50,8 @@ pub struct LiveBroker {
 /// A broker that makes itself known: the content of `REGISTER_BROKER`.
 #[derive(Debug, Clone, Default)]
 pub struct Registration {
-    /// Cluster name.
-    pub cluster: String,
-    /// `ip:port` clients connect to.
-    pub addr: String,
-    /// Broker name.
-    pub broker_name: String,
-    /// 0 for the master.
-    pub broker_id: i64,
-    /// `ip:port` slaves replicate from.
-    pub ha_server_addr: String,
-    /// Zone.
-    pub zone: Option<String>,
-    /// Milliseconds without a sign of life after which it is to be dropped.
-    pub timeout_ms: Option<i64>,
-    /// Whether the smallest id acts for a dead master; `None` from brokers before 5.0.
-    pub enable_acting_master: Option<bool>,
+    /// Who it is, and how it wants to be treated.
+    pub header: RegisterBrokerRequestHeader,
     /// Topics, all of them or those that changed.
     pub topics: TopicConfigSerializeWrapper,
     /// Filter servers; `None` leaves those known.
@@ -78,52 +67,29 @@ pub struct Unregistration {
     pub broker_name: String,
 }
 
-/// The settings the table's rules depend on.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Settings {
-    /// A registration deletes the broker's topics it does not contain.
-    pub delete_topic_with_broker_registration: bool,
-    /// Routes present the smallest id of a group without master as the master.
-    pub support_acting_master: bool,
-}
-
-/// A master as its slaves need it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Master {
-    /// Its address.
-    pub addr: String,
-    /// `ip:port` it replicates from.
-    pub ha_server_addr: String,
-}
-
 /// What a registration led to.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Registered {
     /// The broker's id was not known in its group before.
     pub first: bool,
-    /// The living master of a slave.
-    pub master: Option<Master>,
+    /// What it is told: of a slave the living master.
+    pub answer: RegisterBrokerResponseHeader,
     /// The group has another smallest id now.
     pub min_broker_id_change: Option<MinBrokerIdChange>,
 }
 
 /// A broker group has another smallest id: who is to be told what.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct MinBrokerIdChange {
-    /// The smallest id.
-    pub min_broker_id: i64,
-    /// Its address.
-    pub min_broker_addr: String,
-    /// The address that left, if one did.
-    pub offline_broker_addr: Option<String>,
-    /// `ip:port` for replication of the one that came, if one did.
-    pub ha_broker_addr: Option<String>,
+    /// What: the smallest id with its address, the address that left if one did, the address for replication of the one
+    /// that came if one did.
+    pub what: NotifyMinBrokerIdChangeRequestHeader,
     /// Addresses of the members to tell.
     pub notify: Vec<String>,
 }
 
 /// A broker that has left without saying so.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Lost {
     /// Who.
     pub broker: BrokerAddress,
@@ -151,11 +117,14 @@ impl MinBrokerIdChange {
         let told = |id: &i64| offline.is_some() || alone || id != min_broker_id;
         let members = group.broker_addrs.iter().filter(|(id, _)| told(id));
         Some(Self {
-            min_broker_id: *min_broker_id,
-            min_broker_addr: min_broker_addr.clone(),
             notify: members.map(|(_, addr)| addr.clone()).collect(),
-            offline_broker_addr: offline,
-            ha_broker_addr: ha,
+            what: NotifyMinBrokerIdChangeRequestHeader {
+                min_broker_id: Some(*min_broker_id),
+                broker_name: None,
+                min_broker_addr: Some(min_broker_addr.clone()),
+                offline_broker_addr: offline,
+                ha_broker_addr: ha,
+            },
         })
     }
 }

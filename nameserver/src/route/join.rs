@@ -2,25 +2,20 @@
 
 use std::collections::BTreeMap;
 
+use common::names::SYNC_BROKER_MEMBER_TOPIC_PREFIX;
 use common::wire::body::{BrokerData, BrokerMemberGroup, ClusterInfo, TopicRouteData};
 
-use super::broker::{BrokerAddress, Settings};
+use super::broker::BrokerAddress;
 use super::table::{MASTER_ID, PERM_WRITE, RouteTable};
-
-/// Topics brokers talk to each other over; an acting master is never presented for them.
-const SYNC_BROKER_MEMBER_PREFIX: &str = "rmq_sys_SYNC_BROKER_MEMBER_";
-
-/// The zone a client wants its route cut down to.
-#[derive(Debug, Clone, Copy)]
-pub struct Zone<'a>(pub &'a str);
+use crate::config::NameserverConfig;
 
 impl RouteTable {
-    /// Where `topic` is; `None` when no living broker has it.
+    /// Where `topic` is, cut down to a zone where one is given; `None` when no living broker has it.
     pub fn route(
         &self,
         topic: &str,
-        settings: Settings,
-        zone: Option<Zone<'_>>,
+        settings: &NameserverConfig,
+        zone: Option<&str>,
     ) -> Option<TopicRouteData> {
         let queues = self.topics.get(topic)?;
         let mut groups: Vec<BrokerData> = queues
@@ -37,17 +32,13 @@ impl RouteTable {
             topic_queue_mapping_by_broker: self.mappings.get(topic).cloned(),
             ..TopicRouteData::default()
         };
-        if settings.support_acting_master && !topic.starts_with(SYNC_BROKER_MEMBER_PREFIX) {
-            let read_only = |name: &str| {
-                queues
-                    .get(name)
-                    .is_some_and(|queues| queues.perm & PERM_WRITE == 0)
-            };
-            for group in groups
-                .iter_mut()
-                .filter(|group| read_only(&group.broker_name))
-            {
-                present_acting_master(group);
+        // Over these topics brokers talk to each other: an acting master is never presented for them.
+        if settings.support_acting_master && !topic.starts_with(SYNC_BROKER_MEMBER_TOPIC_PREFIX) {
+            for group in &mut groups {
+                let queues = queues.get(&group.broker_name);
+                if queues.is_some_and(|queues| queues.perm & PERM_WRITE == 0) {
+                    present_acting_master(group);
+                }
             }
         }
         route.broker_datas = groups;
@@ -105,13 +96,10 @@ fn present_acting_master(group: &mut BrokerData) {
 }
 
 /// Drops the groups of other zones, except those without a master: their messages can be read nowhere else.
-fn keep_zone(route: &mut TopicRouteData, zone: Zone<'_>) {
+fn keep_zone(route: &mut TopicRouteData, zone: &str) {
     let stays = |group: &BrokerData| {
         !group.broker_addrs.contains_key(&MASTER_ID)
-            || group
-                .zone_name
-                .as_ref()
-                .is_some_and(|name| name.eq_ignore_ascii_case(zone.0))
+            || matches!(&group.zone_name, Some(name) if name.eq_ignore_ascii_case(zone))
     };
     let (kept, dropped): (Vec<_>, Vec<_>) = std::mem::take(&mut route.broker_datas)
         .into_iter()

@@ -1,8 +1,9 @@
 //! Lists of topics and brokers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::broker::{BrokerAddress, LiveBroker};
+use common::wire::body::QueueData;
+
 use super::table::RouteTable;
 
 /// Flag of a topic that belongs to a unit.
@@ -18,51 +19,29 @@ impl RouteTable {
 
     /// The topics of a cluster's brokers, sorted.
     pub fn topics_of_cluster(&self, cluster: &str) -> Vec<&str> {
-        let Some(names) = self.clusters.get(cluster) else {
-            return Vec::new();
-        };
-        let mut topics: Vec<&str> = self
-            .topics
-            .iter()
-            .filter(|(_, queues)| queues.keys().any(|name| names.contains(name)))
-            .map(|(topic, _)| topic.as_str())
-            .collect();
-        topics.sort_unstable();
-        topics
+        let names = self.clusters.get(cluster);
+        let is_in = |name: &String| names.is_some_and(|names| names.contains(name));
+        self.topics_where(|queues| queues.keys().any(&is_in))
     }
 
     /// Topics of units.
     pub fn unit_topics(&self) -> Vec<&str> {
-        self.topics_where(|flag| flag & FLAG_UNIT != 0)
+        self.topics_where(|queues| flags(queues) & FLAG_UNIT != 0)
     }
 
     /// Topics units subscribe to.
     pub fn unit_sub_topics(&self) -> Vec<&str> {
-        self.topics_where(|flag| flag & FLAG_UNIT_SUB != 0)
+        self.topics_where(|queues| flags(queues) & FLAG_UNIT_SUB != 0)
     }
 
     /// Topics units subscribe to that belong to none.
     pub fn unit_sub_ununit_topics(&self) -> Vec<&str> {
-        self.topics_where(|flag| flag & FLAG_UNIT_SUB != 0 && flag & FLAG_UNIT == 0)
+        self.topics_where(|queues| flags(queues) & (FLAG_UNIT | FLAG_UNIT_SUB) == FLAG_UNIT_SUB)
     }
 
-    fn topics_where(&self, wanted: impl Fn(i32) -> bool) -> Vec<&str> {
-        let flag = |(topic, queues): (
-            _,
-            &std::collections::BTreeMap<_, common::wire::body::QueueData>,
-        )| {
-            queues
-                .values()
-                .next()
-                .map(|queues| (topic, queues.topic_sys_flag))
-        };
-        let mut topics: Vec<&str> = self
-            .topics
-            .iter()
-            .filter_map(flag)
-            .filter(|(_, flag)| wanted(*flag))
-            .map(|(topic, _): (&String, i32)| topic.as_str())
-            .collect();
+    fn topics_where(&self, wanted: impl Fn(&BTreeMap<String, QueueData>) -> bool) -> Vec<&str> {
+        let topics = self.topics.iter().filter(|(_, queues)| wanted(queues));
+        let mut topics: Vec<&str> = topics.map(|(topic, _)| topic.as_str()).collect();
         topics.sort_unstable();
         topics
     }
@@ -83,11 +62,6 @@ impl RouteTable {
             .find_map(|group| group.select_broker_addr())
     }
 
-    /// Every living broker.
-    pub fn live_brokers(&self) -> impl Iterator<Item = (&BrokerAddress, &LiveBroker)> {
-        self.live.iter()
-    }
-
     /// Name and id of the group member with that address.
     pub fn member(&self, addr: &str) -> Option<(&str, i64)> {
         self.brokers.values().find_map(|group| {
@@ -98,19 +72,10 @@ impl RouteTable {
             Some((group.broker_name.as_str(), *id))
         })
     }
+}
 
-    /// Number of topics.
-    pub fn topic_count(&self) -> usize {
-        self.topics.len()
-    }
-
-    /// Number of clusters.
-    pub fn cluster_count(&self) -> usize {
-        self.clusters.len()
-    }
-
-    /// Number of broker groups.
-    pub fn broker_count(&self) -> usize {
-        self.brokers.len()
-    }
+/// The flags of a topic with these queues.
+fn flags(queues: &BTreeMap<String, QueueData>) -> i32 {
+    let first = queues.values().next();
+    first.map_or(0, |queues| queues.topic_sys_flag)
 }

@@ -11,8 +11,7 @@ mod table;
 
 pub use broker::{
     BrokerAddress, ConnectionId, LiveBroker, Lost, MinBrokerIdChange, Registered, Registration,
-    Settings, SingleTopicFirst, Unregistration,
+    SingleTopicFirst, Unregistration,
 };
-pub use join::Zone;
 pub use registration::read_body;
 pub use table::RouteTable;

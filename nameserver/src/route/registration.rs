@@ -144,11 +144,11 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn take(&mut self, bytes: usize, what: &'static str) -> Result<&'a [u8], BodyError> {
-        let damaged = BodyError::Damaged { at: self.at, what };
-        let end = self.at.checked_add(bytes).ok_or(damaged)?;
-        let taken = self.bytes.get(self.at..end);
-        let taken = taken.ok_or(BodyError::Damaged { at: self.at, what })?;
-        self.at = end;
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let taken = rest
+            .get(..bytes)
+            .ok_or(BodyError::Damaged { at: self.at, what })?;
+        self.at += bytes;
         Ok(taken)
     }
 
@@ -161,8 +161,8 @@ impl<'a> Reader<'a> {
         let number = bytes
             .iter()
             .fold(0_u32, |number, byte| number << 8 | u32::from(*byte));
-        i32::try_from(number)
-            .ok()
+        let number = i32::try_from(number).ok();
+        number
             .and_then(|number| usize::try_from(number).ok())
             .ok_or(damaged)
     }

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use common::clock::Millis;
 use common::wire::body::{BrokerData, DataVersion, QueueData, TopicConfig, TopicQueueMappingInfo};
+use common::wire::header::{RegisterBrokerRequestHeader, RegisterBrokerResponseHeader};
 use hashbrown::HashMap;
 
 use super::broker::{
-    BrokerAddress, ConnectionId, DEFAULT_TIMEOUT_MS, LiveBroker, Lost, Master, MinBrokerIdChange,
-    Registered, Registration, Settings, SingleTopicFirst, Unregistration,
+    BrokerAddress, ConnectionId, DEFAULT_TIMEOUT_MS, LiveBroker, Lost, MinBrokerIdChange,
+    Registered, Registration, SingleTopicFirst, Unregistration,
 };
+use crate::config::NameserverConfig;
 
 /// Permission bit of topics: producers may write.
 pub(super) const PERM_WRITE: i32 = 2;
@@ -22,12 +24,13 @@ pub(super) const MASTER_ID: i64 = 0;
 #[derive(Debug, Default)]
 pub struct RouteTable {
     /// Topic → broker name → queues. No topic without queues.
-    pub(super) topics: HashMap<String, BTreeMap<String, QueueData>>,
+    pub topics: HashMap<String, BTreeMap<String, QueueData>>,
     /// Broker groups by name. No group without an address.
-    pub(super) brokers: BTreeMap<String, BrokerData>,
+    pub brokers: BTreeMap<String, BrokerData>,
     /// Cluster → broker names. No cluster without a name.
-    pub(super) clusters: BTreeMap<String, BTreeSet<String>>,
-    pub(super) live: HashMap<BrokerAddress, LiveBroker>,
+    pub clusters: BTreeMap<String, BTreeSet<String>>,
+    /// Living brokers.
+    pub live: HashMap<BrokerAddress, LiveBroker>,
     pub(super) filter_servers: HashMap<BrokerAddress, Vec<String>>,
     /// Topic → broker name → static mapping. Only topics with queues.
     pub(super) mappings: HashMap<String, BTreeMap<String, TopicQueueMappingInfo>>,
@@ -43,11 +46,12 @@ impl RouteTable {
         registration: Registration,
         connection: ConnectionId,
         now: Millis,
-        settings: Settings,
+        settings: &NameserverConfig,
     ) -> Result<Registered, SingleTopicFirst> {
-        let address = BrokerAddress::new(&registration.cluster, &registration.addr);
-        let id = registration.broker_id;
-        let group = self.brokers.get(&registration.broker_name);
+        let header = &registration.header;
+        let address = BrokerAddress::new(&header.cluster_name, &header.broker_addr);
+        let id = header.broker_id;
+        let group = self.brokers.get(&header.broker_name);
         let holder = group.and_then(|group| group.broker_addrs.get(&id));
         let first = holder.is_none();
         let previous_min = group.and_then(|group| group.broker_addrs.keys().next().copied());
@@ -59,23 +63,21 @@ impl RouteTable {
             return Err(SingleTopicFirst);
         }
 
-        self.enter_group(&registration);
-        let min = self.min_broker_id(&registration.broker_name);
+        self.enter_group(header);
+        let min = self.min_broker_id(&header.broker_name);
         let is_prime_slave =
-            registration.enable_acting_master.is_some() && id != MASTER_ID && min == Some(id);
+            header.enable_acting_master.is_some() && id != MASTER_ID && min == Some(id);
         if id == MASTER_ID || is_prime_slave {
             let changed = self.is_data_version_changed(&address, &registration.topics.data_version);
-            let read_only = is_prime_slave && registration.enable_acting_master == Some(true);
+            let read_only = is_prime_slave && header.enable_acting_master == Some(true);
             self.take_topics(&registration, first || changed, read_only, settings);
         }
 
-        let change = previous_min
-            .filter(|previous| id < *previous)
-            .and_then(|_| {
-                let group = self.brokers.get(&registration.broker_name)?;
-                MinBrokerIdChange::of(group, None, Some(registration.ha_server_addr.clone()))
-            });
-        let master = self.master_of(&registration);
+        let group = self.brokers.get(&header.broker_name);
+        let group = group.filter(|_| previous_min.is_some_and(|previous| id < previous));
+        let ha_server_addr = Some(header.ha_server_addr.clone());
+        let change = group.and_then(|group| MinBrokerIdChange::of(group, None, ha_server_addr));
+        let answer = self.master_of(header).unwrap_or_default();
         match registration.filter_servers {
             Some(servers) if servers.is_empty() => {
                 self.filter_servers.remove(&address);
@@ -87,61 +89,53 @@ impl RouteTable {
         }
         let live = LiveBroker {
             last_update: now,
-            timeout_ms: registration.timeout_ms.unwrap_or(DEFAULT_TIMEOUT_MS),
+            timeout_ms: header
+                .heartbeat_timeout_millis
+                .unwrap_or(DEFAULT_TIMEOUT_MS),
             data_version: registration.topics.data_version,
             connection,
-            ha_server_addr: registration.ha_server_addr,
+            ha_server_addr: registration.header.ha_server_addr,
         };
         self.live.insert(address, live);
         Ok(Registered {
             first,
-            master,
+            answer,
             min_broker_id_change: change,
         })
     }
 
     /// Whether another address holds the id and belongs to a later epoch.
     fn is_fenced(&self, registration: &Registration, holder: &str) -> bool {
-        holder != registration.addr
+        let epoch = registration.topics.data_version.state_version;
+        let holding = BrokerAddress::new(&registration.header.cluster_name, holder);
+        holder != registration.header.broker_addr
             && self
-                .live
-                .get(&BrokerAddress::new(&registration.cluster, holder))
-                .is_some_and(|live| {
-                    live.data_version.state_version > registration.topics.data_version.state_version
-                })
+                .data_version(&holding)
+                .is_some_and(|version| version.state_version > epoch)
     }
 
-    fn enter_group(&mut self, registration: &Registration) {
-        let name = &registration.broker_name;
-        self.clusters
-            .entry(registration.cluster.clone())
-            .or_default()
-            .insert(name.clone());
-        let group = self
-            .brokers
-            .entry(name.clone())
-            .or_insert_with(|| BrokerData {
-                broker_name: name.clone(),
-                cluster: registration.cluster.clone(),
-                ..BrokerData::default()
-            });
-        group.enable_acting_master = registration.enable_acting_master.unwrap_or(false);
-        group.zone_name.clone_from(&registration.zone);
+    fn enter_group(&mut self, header: &RegisterBrokerRequestHeader) {
+        let name = &header.broker_name;
+        let names = self.clusters.entry(header.cluster_name.clone());
+        names.or_default().insert(name.clone());
+        let group = self.brokers.entry(name.clone());
+        let group = group.or_insert_with(|| BrokerData {
+            broker_name: name.clone(),
+            cluster: header.cluster_name.clone(),
+            ..BrokerData::default()
+        });
+        group.enable_acting_master = header.enable_acting_master.unwrap_or(false);
+        group.zone_name.clone_from(&header.zone_name);
         // A slave that has become the master comes back with the same address and another id.
-        let id = registration.broker_id;
-        group
-            .broker_addrs
-            .retain(|other, addr| *other == id || *addr != registration.addr);
-        group.broker_addrs.insert(id, registration.addr.clone());
+        let id = header.broker_id;
+        let addrs = &mut group.broker_addrs;
+        addrs.retain(|other, addr| *other == id || *addr != header.broker_addr);
+        addrs.insert(id, header.broker_addr.clone());
     }
 
     fn min_broker_id(&self, broker_name: &str) -> Option<i64> {
-        self.brokers
-            .get(broker_name)?
-            .broker_addrs
-            .keys()
-            .next()
-            .copied()
+        let group = self.brokers.get(broker_name)?;
+        group.broker_addrs.keys().next().copied()
     }
 
     /// Takes the topics of the one who speaks for its group. `update` is false when the table is the one known: then only
@@ -151,9 +145,9 @@ impl RouteTable {
         registration: &Registration,
         update: bool,
         read_only: bool,
-        settings: Settings,
+        settings: &NameserverConfig,
     ) {
-        let name = &registration.broker_name;
+        let name = &registration.header.broker_name;
         let topics = &registration.topics;
         if settings.delete_topic_with_broker_registration
             && topics.topic_queue_mapping_info_map.is_empty()
@@ -176,21 +170,21 @@ impl RouteTable {
         }
     }
 
-    fn master_of(&self, registration: &Registration) -> Option<Master> {
-        if registration.broker_id == MASTER_ID {
-            return None;
-        }
-        let addr = self
-            .brokers
-            .get(&registration.broker_name)?
-            .broker_addrs
-            .get(&MASTER_ID)?;
+    /// What a slave is told of its living master.
+    fn master_of(
+        &self,
+        slave: &RegisterBrokerRequestHeader,
+    ) -> Option<RegisterBrokerResponseHeader> {
+        let group = self.brokers.get(&slave.broker_name)?;
+        let addr = group.broker_addrs.get(&MASTER_ID)?;
+        let master = BrokerAddress::new(&slave.cluster_name, addr);
         let live = self
             .live
-            .get(&BrokerAddress::new(&registration.cluster, addr))?;
-        Some(Master {
-            addr: addr.clone(),
-            ha_server_addr: live.ha_server_addr.clone(),
+            .get(&master)
+            .filter(|_| slave.broker_id != MASTER_ID)?;
+        Some(RegisterBrokerResponseHeader {
+            ha_server_addr: Some(live.ha_server_addr.clone()),
+            master_addr: Some(master.addr),
         })
     }
 
@@ -287,14 +281,10 @@ impl RouteTable {
         }
     }
 
-    /// A sign of life. `false` when the broker is not known.
-    pub fn heartbeat(&mut self, broker: &BrokerAddress, now: Millis) -> bool {
-        match self.live.get_mut(broker) {
-            Some(live) => {
-                live.last_update = now;
-                true
-            }
-            None => false,
+    /// A sign of life, if the broker is known.
+    pub fn heartbeat(&mut self, broker: &BrokerAddress, now: Millis) {
+        if let Some(live) = self.live.get_mut(broker) {
+            live.last_update = now;
         }
     }
 
@@ -356,11 +346,8 @@ impl RouteTable {
             .all(|queues| self.brokers.contains_key(&queues.broker_name));
         if known && !queues.is_empty() {
             let by_broker = self.topics.entry_ref(topic).or_default();
-            by_broker.extend(
-                queues
-                    .into_iter()
-                    .map(|queues| (queues.broker_name.clone(), queues)),
-            );
+            let named = queues.into_iter();
+            by_broker.extend(named.map(|queues| (queues.broker_name.clone(), queues)));
         }
         known
     }

@@ -27,6 +27,10 @@ pub enum Command {
     Consume(ConsumeArgs),
     /// Send and read at the same time; measures from send to arrival.
     E2e(E2eArgs),
+    /// Send plain messages, then half messages that are committed: a half and its end count as one.
+    Transactions(TransactionsArgs),
+    /// Set timers, then read them as they come while live traffic flows; measures how late they are.
+    Timers(TimersArgs),
     /// Ask a name server for the route of a topic.
     Route(RouteArgs),
     /// Serve: parse frames like the broker, answer sends without storing them. The ceiling of the machine.
@@ -42,7 +46,7 @@ pub enum Command {
 }
 
 /// Where the load goes.
-#[derive(clap::Args)]
+#[derive(Clone, clap::Args)]
 pub struct Target {
     /// Broker, as host:port.
     #[arg(long, value_name = "HOST:PORT")]
@@ -166,6 +170,48 @@ pub struct E2eArgs {
     /// Closed loop instead of 500 messages per second.
     #[arg(long, conflicts_with = "rate")]
     pub closed: bool,
+}
+
+/// `mqbench transactions`.
+#[derive(clap::Args)]
+pub struct TransactionsArgs {
+    #[command(flatten)]
+    pub target: Target,
+    #[command(flatten)]
+    pub run: Run,
+    #[command(flatten)]
+    pub load: Load,
+    #[command(flatten)]
+    pub bodies: Bodies,
+    /// Has every end answered. Stock clients send ends one-way, and so does this without the option.
+    #[arg(long)]
+    pub answered_ends: bool,
+}
+
+/// `mqbench timers`.
+#[derive(clap::Args)]
+pub struct TimersArgs {
+    #[command(flatten)]
+    pub target: Target,
+    #[command(flatten)]
+    pub run: Run,
+    #[command(flatten)]
+    pub bodies: Bodies,
+    /// How many.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub timers: u32,
+    /// Seconds over which they are due, evenly.
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    pub spread: Duration,
+    /// Seconds from the start of the run to the first of them; all have to be set by then.
+    #[arg(long, value_name = "SECONDS", default_value = "15", value_parser = seconds)]
+    pub lead: Duration,
+    /// Live messages per second, sent and read all the time.
+    #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub rate: u64,
+    /// Connections that set timers.
+    #[arg(long, short = 'c', default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=1_024))]
+    pub connections: u16,
 }
 
 /// `mqbench route`.

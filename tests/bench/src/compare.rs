@@ -17,7 +17,7 @@ use crate::args::CompareArgs;
 const OURS: &str = "ours";
 
 /// What a run of load is compared by: name, and where it stands in the report.
-const FIGURES: [(&str, &str); 7] = [
+const FIGURES: [(&str, &str); 12] = [
     ("messages/s", "/messages_per_second"),
     ("server CPU µs/message", "/servers/0/cpu_us_per_message"),
     (
@@ -27,6 +27,14 @@ const FIGURES: [(&str, &str); 7] = [
     ("p50 µs", "/latency_us/p50"),
     ("p99 µs", "/latency_us/p99"),
     ("p99.9 µs", "/latency_us/p99_9"),
+    ("of plain sends", "/share_of_plain_sends"),
+    (
+        "timers stored after due, p99 µs",
+        "/stored_after_due_us/p99",
+    ),
+    ("timers read after due, p50 µs", "/read_after_due_us/p50"),
+    ("timers read after due, p99 µs", "/read_after_due_us/p99"),
+    ("timers read after due, max µs", "/read_after_due_us/max"),
     ("faults", "/fault_count"),
 ];
 

@@ -12,6 +12,10 @@ const UPDATE_CONSUMER_OFFSET: i32 = 15;
 /// `GET_ROUTEINFO_BY_TOPIC`.
 const GET_ROUTEINFO_BY_TOPIC: i32 = 105;
 
+/// `END_TRANSACTION`, and the `commitOrRollback` that commits.
+const END_TRANSACTION: i32 = 37;
+const COMMIT: &str = "8";
+
 /// The protocol version the requests claim: 5.5.0.
 const VERSION: u16 = 513;
 
@@ -82,6 +86,16 @@ impl Template {
             }
         }
         copy
+    }
+
+    /// The same request as one that nobody answers.
+    fn oneway(mut self) -> Self {
+        let (at, flag) = match self.serialization {
+            Serialization::Json => (self.find(br#""flag":0"#) + 7, b'2'),
+            Serialization::Rocketmq => (self.opaque_at + 7, 2),
+        };
+        self.frame[at] = flag;
+        self
     }
 
     /// Where `mark`, which occurs once, stands in the frame.
@@ -166,13 +180,34 @@ pub struct SendSpec<'a> {
     pub fill: &'a Fill,
     /// How the header is written.
     pub serialization: Serialization,
+    /// What is sent.
+    pub kind: Kind,
 }
+
+/// What becomes of a message that is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It goes to its queue.
+    Plain,
+    /// It waits for the end of its transaction.
+    Half,
+    /// It waits for its time.
+    Timer,
+}
+
+/// The group of all producers.
+const PRODUCER_GROUP: &str = "mqbench-producer";
+
+/// Thirteen digits, as every time since 2001 and before 2286 has; not those of [`BORN_MARK`].
+const DUE_MARK: &str = "2000000000000";
+const BORN_MARK: &str = "1000000000000";
 
 /// The sends of one producer to one queue.
 pub struct SendTemplate {
     template: Template,
     key_at: usize,
     born_at: usize,
+    due_at: Option<usize>,
     stamp: Stamp,
 }
 
@@ -187,19 +222,23 @@ impl SendTemplate {
         } = *spec;
         let key_head = format!("{run:08X}{producer:04X}{queue:04X}");
         let key_mark = "FEDCBA9876543210";
-        let born_mark = "1000000000000";
+        let more = match spec.kind {
+            Kind::Plain => String::new(),
+            Kind::Half => format!("TRAN_MSG\u{1}true\u{2}PGROUP\u{1}{PRODUCER_GROUP}\u{2}"),
+            Kind::Timer => format!("TIMER_DELIVER_MS\u{1}{DUE_MARK}\u{2}"),
+        };
         let fields = [
-            ("a", "mqbench-producer".to_owned()),
+            ("a", PRODUCER_GROUP.to_owned()),
             ("b", spec.topic.to_owned()),
             ("c", "TBW102".to_owned()),
             ("d", "4".to_owned()),
             ("e", queue.to_string()),
             ("f", "0".to_owned()),
-            ("g", born_mark.to_owned()),
+            ("g", BORN_MARK.to_owned()),
             ("h", "0".to_owned()),
             (
                 "i",
-                format!("UNIQ_KEY\u{1}{key_head}{key_mark}\u{2}WAIT\u{1}true\u{2}"),
+                format!("UNIQ_KEY\u{1}{key_head}{key_mark}\u{2}WAIT\u{1}true\u{2}{more}"),
             ),
             ("j", "0".to_owned()),
             ("k", "false".to_owned()),
@@ -209,7 +248,8 @@ impl SendTemplate {
         body.resize(body.len() + STAMP_BYTES, 0);
         let template = Template::new(spec.serialization, SEND_MESSAGE_V2, &fields, &body);
         let key_at = template.find(key_mark.as_bytes());
-        let born_at = template.find(born_mark.as_bytes());
+        let born_at = template.find(BORN_MARK.as_bytes());
+        let due_at = (spec.kind == Kind::Timer).then(|| template.find(DUE_MARK.as_bytes()));
         let stamp = Stamp {
             run,
             producer,
@@ -222,7 +262,24 @@ impl SendTemplate {
             template,
             key_at,
             born_at,
+            due_at,
             stamp,
+        }
+    }
+
+    /// As [`Self::push`]; a timer is to be delivered at `due_ms` since 1970.
+    pub fn push_timer(
+        &self,
+        (opaque, due_ms): (u32, u64),
+        sequence: u64,
+        (sent_ns, born_ms): (u64, u64),
+        fill: &Fill,
+        out: &mut Vec<u8>,
+    ) {
+        let from = out.len();
+        self.push(opaque, sequence, sent_ns, born_ms, fill, out);
+        if let Some(at) = self.due_at {
+            write_digits(&mut out[from + at..from + at + DUE_MARK.len()], due_ms);
         }
     }
 
@@ -295,6 +352,44 @@ impl PullTemplate {
             &mut frame[self.offset_at..self.offset_at + OFFSET_DIGITS],
             offset,
         );
+    }
+}
+
+/// Commits of transactions.
+pub struct EndTemplate {
+    template: Template,
+    offset_at: usize,
+    position_at: usize,
+}
+
+impl EndTemplate {
+    /// Builds the frame. Stock clients send it `oneway`.
+    pub fn new(serialization: Serialization, oneway: bool) -> Self {
+        let (offset, position) = ("1".repeat(OFFSET_DIGITS), "2".repeat(OFFSET_DIGITS));
+        let fields = [
+            ("producerGroup", PRODUCER_GROUP.to_owned()),
+            ("tranStateTableOffset", offset.clone()),
+            ("commitLogOffset", position.clone()),
+            ("commitOrRollback", COMMIT.to_owned()),
+            ("fromTransactionCheck", "false".to_owned()),
+        ];
+        let template = Template::new(serialization, END_TRANSACTION, &fields, b"");
+        let template = if oneway { template.oneway() } else { template };
+        let offset_at = template.find(offset.as_bytes());
+        let position_at = template.find(position.as_bytes());
+        Self {
+            template,
+            offset_at,
+            position_at,
+        }
+    }
+
+    /// Appends the commit of the half message at this offset of its queue and this position of the log.
+    pub fn push(&self, opaque: u32, offset: u64, position: u64, out: &mut Vec<u8>) {
+        let frame = self.template.push(opaque, out);
+        for (at, number) in [(self.offset_at, offset), (self.position_at, position)] {
+            write_digits(&mut frame[at..at + OFFSET_DIGITS], number);
+        }
     }
 }
 
@@ -378,6 +473,7 @@ mod tests {
             ordered: true,
             fill: &fill,
             serialization,
+            kind: Kind::Plain,
         });
         let mut out = b"before".to_vec();
         template.push(1_234_567_890, 0x1F, 77, 1_700_000_000_123, &fill, &mut out);
@@ -390,6 +486,44 @@ mod tests {
         let header = u32::from_be_bytes(frame[4..8].try_into().unwrap()) & 0xFF_FFFF;
         let (header, body) = frame[8..].split_at(usize::try_from(header).unwrap());
         (frame[4], header, body)
+    }
+
+    #[test]
+    fn a_timer_carries_its_time_and_an_end_names_its_half() {
+        let fill = Fill::new(64, 1);
+        let spec = SendSpec {
+            topic: "T",
+            queue: 0,
+            run: 1,
+            producer: 0,
+            ordered: false,
+            fill: &fill,
+            serialization: Serialization::Json,
+            kind: Kind::Timer,
+        };
+        let mut out = b"before".to_vec();
+        let due_ms = 1_700_000_000_456;
+        SendTemplate::new(&spec).push_timer(
+            (OPAQUE_FIRST, due_ms),
+            3,
+            (77, 1_700_000_000_123),
+            &fill,
+            &mut out,
+        );
+        let text = String::from_utf8_lossy(&out);
+        assert!(
+            text.contains("TIMER_DELIVER_MS\\u00011700000000456\\u0002"),
+            "{text}"
+        );
+        assert!(text.contains("\"g\":\"1700000000123\""), "{text}");
+
+        out.clear();
+        EndTemplate::new(Serialization::Json, false).push(OPAQUE_FIRST, 42, 4711, &mut out);
+        let text = String::from_utf8_lossy(&out);
+        for (name, number) in [("tranStateTableOffset", 42), ("commitLogOffset", 4711)] {
+            let field = format!("\"{name}\":\"{number:0OFFSET_DIGITS$}\"");
+            assert!(text.contains(&field), "{text}");
+        }
     }
 
     #[test]

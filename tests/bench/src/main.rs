@@ -24,6 +24,8 @@ mod startup;
 mod stub;
 mod tables;
 mod tally;
+mod timers;
+mod transact;
 
 use std::process::ExitCode;
 
@@ -36,6 +38,8 @@ fn main() -> ExitCode {
         Command::Produce(args) => runs::produce(&args),
         Command::Consume(args) => runs::consume(&args),
         Command::E2e(args) => runs::e2e(&args),
+        Command::Transactions(args) => transact::transactions(&args),
+        Command::Timers(args) => timers::timers(&args),
         Command::Route(args) => runs::route(&args),
         Command::Stub(args) => stub::serve(&args),
         Command::Commit(args) => tables::commit(&args),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::engine::{Answer, Next, Work};
-use crate::frame::{SendSpec, SendTemplate, Serialization};
+use crate::frame::{Kind, SendSpec, SendTemplate, Serialization};
 use crate::ledger::MessageNumber;
 use crate::load::Shared;
 use crate::stamp::Fill;
@@ -89,6 +89,7 @@ impl Produce {
                     ordered,
                     fill: &production.fill,
                     serialization: production.serialization,
+                    kind: Kind::Plain,
                 })
             })
             .collect();
@@ -223,6 +224,7 @@ mod tests {
         queue_id: Some(0),
         queue_offset: Some(0),
         next_begin_offset: None,
+        msg_id: b"",
     };
 
     #[test]

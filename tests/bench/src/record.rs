@@ -9,6 +9,8 @@ pub struct Record<'a> {
     pub queue_offset: u64,
     /// CRC-32 of the body without the top bit, as the broker states it.
     pub body_crc: u32,
+    /// When it was stored, in milliseconds since 1970.
+    pub stored_ms: u64,
     /// The message.
     pub body: &'a [u8],
     /// Its topic.
@@ -35,8 +37,10 @@ pub fn first(bytes: &[u8]) -> Option<(Record<'_>, &[u8])> {
     cut.bytes(8)?; // physical offset
     let sys_flag = cut.u32()?;
     let host = |six: u32| if sys_flag & six == 0 { 8 } else { 20 };
-    // Born timestamp and host, store timestamp and host, reconsume times, prepared transaction offset.
-    cut.bytes(8 + host(BORN_HOST_V6) + 8 + host(STORE_HOST_V6) + 4 + 8)?;
+    cut.bytes(8 + host(BORN_HOST_V6))?; // born timestamp and host
+    let stored_ms = cut.u64()?;
+    // Store host, reconsume times, prepared transaction offset.
+    cut.bytes(host(STORE_HOST_V6) + 4 + 8)?;
     let body_bytes = usize::try_from(cut.u32()?).ok()?;
     let body = cut.bytes(body_bytes)?;
     let topic_bytes = match magic {
@@ -52,6 +56,7 @@ pub fn first(bytes: &[u8]) -> Option<(Record<'_>, &[u8])> {
             queue_id,
             queue_offset,
             body_crc,
+            stored_ms,
             body,
             topic,
             properties,

@@ -25,6 +25,8 @@ pub struct Reply<'a> {
     pub queue_offset: Option<u64>,
     /// `nextBeginOffset` of a pull.
     pub next_begin_offset: Option<u64>,
+    /// `msgId` of a send: the store's address and the position in the log.
+    pub msg_id: &'a [u8],
 }
 
 /// Why bytes are not a reply.
@@ -202,6 +204,12 @@ impl<'a> Scan<'a> {
 }
 
 impl<'a> Reply<'a> {
+    /// Where in the log the message lies that was sent: the last sixteen digits of its id.
+    pub fn position(&self) -> Option<u64> {
+        let digits = self.msg_id.last_chunk::<16>()?;
+        u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    }
+
     /// Remembers a field if it is one that is looked at; `None` when its value cannot be read.
     fn take(&mut self, nested: bool, key: &[u8], value: &'a [u8]) -> Option<()> {
         match (nested, key) {
@@ -211,6 +219,7 @@ impl<'a> Reply<'a> {
             (false, b"remark") => self.remark = value,
             (true, b"queueId") => self.queue_id = Some(unsigned(value)?),
             (true, b"queueOffset") => self.queue_offset = Some(unsigned(value)?),
+            (true, b"msgId") => self.msg_id = value,
             (true, b"nextBeginOffset") => self.next_begin_offset = Some(unsigned(value)?),
             _ => {}
         }

@@ -23,6 +23,8 @@ pub struct Report<'a> {
     pub unit: &'static str,
     /// What the main histogram times.
     pub timed: &'static str,
+    /// Further figures, as a JSON object, or null: numbers, and times as [`latency`] gives them.
+    pub more: Value,
 }
 
 /// For rates and means, where 52 bits are plenty.
@@ -47,7 +49,8 @@ fn micros(nanoseconds: u64) -> f64 {
     rounded(float(nanoseconds) / 1_000.0, 1)
 }
 
-fn latency(histogram: &Histogram<u64>) -> Value {
+/// Mean, percentiles and maximum of nanoseconds, in microseconds.
+pub fn latency(histogram: &Histogram<u64>) -> Value {
     json!({
         "count": histogram.len(),
         "mean": rounded(histogram.mean() / 1_000.0, 1),
@@ -118,6 +121,9 @@ impl Report<'_> {
         if !tally.acknowledged_after.is_empty() {
             report["acknowledged_after_us"] = latency(&tally.acknowledged_after);
         }
+        for (name, value) in self.more.as_object().into_iter().flatten() {
+            report[name] = value.clone();
+        }
         report
     }
 
@@ -150,6 +156,16 @@ impl Report<'_> {
             let times = &json[key];
             if !times.is_null() {
                 let texts = ["p50", "p99", "p99_9", "max"].map(|point| times[point].to_string());
+                row(format!("{name}, µs: p50 p99 p99.9 max"), texts.join("  "));
+            }
+        }
+        for (name, value) in self.more.as_object().into_iter().flatten() {
+            let points = ["p50", "p99", "p99_9", "max"].map(|point| &value[point]);
+            if points[0].is_null() {
+                row(name.replace('_', " "), value.to_string());
+            } else {
+                let name = name.trim_end_matches("_us").replace('_', " ");
+                let texts = points.map(ToString::to_string);
                 row(format!("{name}, µs: p50 p99 p99.9 max"), texts.join("  "));
             }
         }
@@ -236,6 +252,7 @@ mod tests {
             outcome: &outcome,
             unit: "message",
             timed: "send",
+            more: json!({"share_of_plain_sends": 0.5}),
         };
         let json = report.json();
         assert_eq!(json["messages_per_second"], 500.0);
@@ -244,6 +261,7 @@ mod tests {
         assert_eq!(json["servers"][0]["cpu_us_per_message"], 40.0);
         assert_eq!(json["servers"][0]["messages_per_cpu_second"], 25_000.0);
         assert_eq!(json["verified"], true);
+        assert_eq!(json["share_of_plain_sends"], 0.5);
         assert!(report.table().contains("messages per second"));
     }
 
@@ -260,6 +278,7 @@ mod tests {
             outcome: &outcome,
             unit: "message",
             timed: "pull",
+            more: Value::Null,
         };
         assert_eq!(report.json()["faults"]["counts"]["lost"], 3);
         assert_eq!(report.json()["verified"], false);

@@ -1,4 +1,4 @@
-//! The four kinds of run: what is prepared, which connections do what, and what is compared at the end.
+//! The kinds of run: what is prepared, which connections do what, and what is compared at the end.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -29,7 +29,7 @@ const WARM_UP: Duration = Duration::from_secs(2);
 const E2E_RATE: u64 = 500;
 
 /// How long the broker may hold a pull; below every request's time limit.
-const SUSPEND_MS: u64 = 5_000;
+pub const SUSPEND_MS: u64 = 5_000;
 
 /// In flight per connection while a backlog is sent.
 const FILL_WINDOW: usize = 16;
@@ -42,10 +42,19 @@ pub struct Place {
     /// Random number of this run.
     pub run: u32,
     /// Per queue the offset after what is there already.
-    bases: Vec<u64>,
+    pub bases: Vec<u64>,
 }
 
 impl Place {
+    /// A topic beside the one of [`Self::prepare`].
+    pub fn prepare_beside(target: &Target) -> anyhow::Result<Self> {
+        let topic = target.topic.as_ref().map(|topic| format!("{topic}_beside"));
+        Self::prepare(&Target {
+            topic,
+            ..target.clone()
+        })
+    }
+
     pub fn prepare(target: &Target) -> anyhow::Result<Self> {
         let broker = match (&target.broker, &target.namesrv) {
             (Some(broker), _) => broker.clone(),
@@ -71,7 +80,7 @@ impl Place {
         })
     }
 
-    fn production(
+    pub fn production(
         &self,
         shared: &Arc<Shared>,
         run: &Run,
@@ -89,7 +98,7 @@ impl Place {
         }
     }
 
-    fn consumption(
+    pub fn consumption(
         &self,
         shared: &Arc<Shared>,
         run: &Run,
@@ -109,7 +118,7 @@ impl Place {
     }
 
     /// The producers of this run, numbered as they number themselves.
-    fn sources(&self, producers: u16, ordered: bool) -> Sources {
+    pub fn sources(&self, producers: u16, ordered: bool) -> Sources {
         let mut sources = Sources::default();
         for producer in 0..producers {
             sources.number(self.run, producer, ordered);
@@ -154,7 +163,7 @@ pub fn load_json(load: &Load) -> serde_json::Value {
     json!({ "connections": load.connections, "window": load.window, "rate": load.rate, "count": load.count })
 }
 
-fn check_acknowledged(outcome: &mut Outcome) {
+pub fn check_acknowledged(outcome: &mut Outcome) {
     let holes = outcome.tally.acknowledged.holes();
     outcome.tally.faults.add(Fault::Offset, holes, || {
         format!("{holes} offsets between acknowledged ones are missing")
@@ -173,7 +182,11 @@ pub fn finish(report: &Report<'_>, run: &Run) -> bool {
     report.outcome.messages > 0 && report.outcome.tally.faults.is_empty()
 }
 
-fn produce_lanes(place: &Place, production: &Production, load: &Load) -> anyhow::Result<Vec<Lane>> {
+pub fn produce_lanes(
+    place: &Place,
+    production: &Production,
+    load: &Load,
+) -> anyhow::Result<Vec<Lane>> {
     let ordered = load.window == 1;
     (0..load.connections)
         .map(|index| {
@@ -216,6 +229,7 @@ pub fn produce(args: &ProduceArgs) -> anyhow::Result<bool> {
             outcome: &outcome,
             unit: "message",
             timed: "send",
+            more: serde_json::Value::Null,
         },
         run,
     ))
@@ -252,7 +266,7 @@ fn fill(place: &Place, args: &ConsumeArgs) -> anyhow::Result<Ledger> {
 }
 
 /// Readers of these ranges on so many connections.
-fn read_lanes(
+pub fn read_lanes(
     place: &Place,
     consumption: &Consumption,
     ranges: &[Range],
@@ -286,7 +300,7 @@ fn read_lanes(
 }
 
 /// Notes what the comparison of everything read with what was acknowledged finds.
-fn compare(outcome: &mut Outcome, acknowledged: Option<&Ledger>, sources: &Mutex<Sources>) {
+pub fn compare(outcome: &mut Outcome, acknowledged: Option<&Ledger>, sources: &Mutex<Sources>) {
     let sources = sources.lock().unwrap_or_else(PoisonError::into_inner);
     let found = audit(&outcome.tally.read, acknowledged, &sources);
     for (fault, count) in [
@@ -370,6 +384,7 @@ pub fn consume(args: &ConsumeArgs) -> anyhow::Result<bool> {
             outcome: &outcome,
             unit: "message",
             timed: "pull",
+            more: serde_json::Value::Null,
         },
         run,
     ))
@@ -428,6 +443,7 @@ pub fn e2e(args: &E2eArgs) -> anyhow::Result<bool> {
             outcome: &outcome,
             unit: "message",
             timed: "send to arrival",
+            more: serde_json::Value::Null,
         },
         run,
     ))
@@ -467,6 +483,7 @@ pub fn route(args: &RouteArgs) -> anyhow::Result<bool> {
             outcome: &outcome,
             unit: "route",
             timed: "query",
+            more: serde_json::Value::Null,
         },
         run,
     ))

@@ -11,7 +11,7 @@ use common::clock::{Clock as _, SystemClock};
 use serde_json::json;
 
 use crate::args::StartupArgs;
-use crate::frame::{SendSpec, SendTemplate, Serialization};
+use crate::frame::{Kind, SendSpec, SendTemplate, Serialization};
 use crate::reply;
 use crate::stamp::Fill;
 
@@ -56,6 +56,7 @@ fn first_acknowledged(
         ordered: true,
         fill: &fill,
         serialization: Serialization::Json,
+        kind: Kind::Plain,
     });
     let mut frame = Vec::new();
     let born_ms = u64::try_from(clock.now().0).unwrap_or(0);

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use common::transport::{Connection, IoThreads, Replies, Requests, Server, ServerConfig, Service};
+use common::transport::{Connection, IoThreads, Listener, Replies, Requests, Service};
 use common::wire::header::{
     GetMaxOffsetRequestHeader, OffsetResponseHeader, PullMessageRequestHeader,
     PullMessageResponseHeader, SendForm, SendMessageRequestHeader,
@@ -146,16 +146,11 @@ pub fn serve(args: &StubArgs) -> anyhow::Result<bool> {
             None => std::thread::available_parallelism()?.get(),
         };
         let threads = IoThreads::start("stub-io", threads)?;
-        let config = ServerConfig {
-            address: args.listen,
-            idle_timeout: IDLE_TIMEOUT,
-        };
         let stub = Stub {
             offsets: (0..QUEUES).map(|_| AtomicI64::new(0)).collect(),
         };
-        let server = Server::bind(config, &threads, Arc::new(stub))
-            .await
-            .context("listen")?;
+        let listener = Listener::bind(args.listen).context("listen")?;
+        let server = listener.serve(&threads, Arc::new(stub), IDLE_TIMEOUT);
         println!(
             "The stub boot success. address {}, pid {}",
             server.local_addr(),

@@ -80,6 +80,7 @@ pub fn commit(args: &CommitArgs) -> anyhow::Result<bool> {
         outcome: &outcome,
         unit: "commit",
         timed: "commit",
+        more: serde_json::Value::Null,
     };
     Ok(finish(&report, run))
 }

@@ -26,6 +26,8 @@ pub enum Fault {
     Offset,
     /// A message that was acknowledged and not read.
     Lost,
+    /// A timer that was delivered before its time.
+    Early,
     /// A message read at two offsets, or an offset read twice.
     Doubled,
     /// A message at another place than promised.

@@ -11,7 +11,9 @@ mod model;
 mod names;
 mod offsets;
 mod site;
+mod timers;
 mod turn;
+mod wholes;
 mod wire;
 
 use std::path::Path;
@@ -29,6 +31,7 @@ use later::Later;
 use model::Model;
 use site::{End, Maker, Site};
 use turn::Turn;
+use wholes::Wholes;
 
 /// The seed of a run: `ARUGULA_CROSS_SEED`, or a new one each time.
 fn seed() -> u64 {
@@ -117,20 +120,17 @@ impl Relay {
             rng: &mut self.rng,
         };
         turn.run()?;
-        if maker == Maker::Apache {
-            self.later
-                .turn(turn.number, turn.connection, turn.model, end)?;
-        }
+        self.later
+            .turn(turn.number, turn.connection, turn.model, end)?;
         let in_flight = match end {
             End::Clean => Vec::new(),
             End::Kill => turn.burst()?,
         };
         self.site.end(end)?;
         self.killed |= end == End::Kill;
-        match (end, maker) {
-            (End::Clean, _) => self.in_order()?,
-            (End::Kill, Maker::Apache) => self.later.killed(),
-            (End::Kill, Maker::Arugula) => {}
+        match end {
+            End::Clean => self.in_order()?,
+            End::Kill => self.later.killed(),
         }
         self.model.turn_ended(maker, end, in_flight);
         self.before = end;
@@ -138,14 +138,16 @@ impl Relay {
         Ok(())
     }
 
-    /// The reference delivers what still waits, and we serve all of it.
+    /// One of both delivers what still waits, and we serve all of it.
     fn finish(&mut self) -> Result<()> {
-        self.deliver()?;
+        let makers = [Maker::Apache, Maker::Arugula];
+        let maker = makers[self.rng.random_range(0..2)];
+        self.deliver(maker)?;
         self.look()
     }
 
-    fn deliver(&mut self) -> Result<()> {
-        let mut connection = self.begin(Maker::Apache)?;
+    fn deliver(&mut self, maker: Maker) -> Result<()> {
+        let mut connection = self.begin(maker)?;
         self.later.finish(&mut connection, &mut self.model)?;
         self.site.end(End::Clean)?;
         self.before = End::Clean;
@@ -218,6 +220,28 @@ fn a_store_goes_to_the_reference_and_back() -> Result<()> {
 }
 
 #[test]
+fn whole_batches_and_light_queues_go_to_the_reference_and_back() -> Result<()> {
+    if !available(Language::Java)? {
+        return Ok(());
+    }
+    let seed = seed();
+    eprintln!("ARUGULA_CROSS_SEED={seed}");
+    let mut rng = StdRng::seed_from_u64(seed);
+    let settings = [
+        ("enableLmq", "true"),
+        ("enableMultiDispatch", "true"),
+        ("mapperFileSizeBatchConsumeQueue", "460"),
+    ];
+    let (mut site, mut wholes) = (Site::new(&settings)?, Wholes::default());
+    for (apache, arugula) in ends(rounds(2), &mut rng) {
+        wholes.turn(&mut site, (Maker::Apache, apache), &mut rng)?;
+        wholes.turn(&mut site, (Maker::Arugula, arugula), &mut rng)?;
+    }
+    wholes.turn(&mut site, (Maker::Apache, End::Clean), &mut rng)?;
+    site.verify(true)
+}
+
+#[test]
 fn what_crashes_leave_of_a_store_is_enough() -> Result<()> {
     relay(&[], |relay| {
         let store = relay.site.store();
@@ -239,7 +263,7 @@ fn what_crashes_leave_of_a_store_is_enough() -> Result<()> {
         begin.context("a copy")?.restore(&store)?;
 
         relay.turn(Maker::Arugula, End::Kill)?;
-        relay.deliver()?;
+        relay.deliver(Maker::Apache)?;
         early.restore(&store)?;
         relay.look()
     })

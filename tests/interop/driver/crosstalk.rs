@@ -1,7 +1,7 @@
 //! What one language sends the others receive.
 
 use anyhow::Result;
-use tests::{Cluster, Language, Ledger, Peer};
+use tests::{Cluster, Connection, Language, Ledger, Peer};
 
 use crate::{all_received, all_sent, available, receiver, sender, settle};
 
@@ -105,6 +105,24 @@ fn java_and_go_share_a_group() -> Result<()> {
     };
     tests::patiently("both members together get everything", crate::LONG, || {
         Ok((ours(&java)?.len() + ours(&go)?.len() >= 400).then_some(()))
+    })?;
+    // Who leaves before its last message is committed leaves it to the other.
+    let mut connection = Connection::open(&cluster.broker.address)?;
+    tests::patiently("what they got is committed", crate::LONG, || {
+        for queue in 0..8 {
+            let queue = queue.to_string();
+            let fields = [
+                ("topic", "shared"),
+                ("queueId", &*queue),
+                ("consumerGroup", "shared-group"),
+            ];
+            let committed = connection.call(14, &fields, &[])?.ok()?.number("offset")?;
+            let end = connection.call(30, &fields[..2], &[])?.ok()?;
+            if committed != end.number("offset")? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(()))
     })?;
     java.stop()?;
     go.stop()?;

@@ -2,10 +2,14 @@
 
 mod cross_store;
 mod crosstalk;
+mod delayed;
 mod every_way;
 mod kill;
+mod kinds;
 mod latency;
 mod mqadmin;
+mod order;
+mod transactions;
 
 use std::time::Duration;
 
@@ -16,6 +20,16 @@ use tests::{
 
 /// Sending or receiving ten thousand messages on a machine that builds something else besides.
 const LONG: Duration = Duration::from_mins(4);
+
+/// Everything that is waited for comes within seconds.
+const QUICK: [(&str, &str); 6] = [
+    ("messageDelayLevel", "1s 2s 3s"),
+    ("recallMessageEnable", "true"),
+    ("transactionTimeOut", "1000"),
+    ("transactionCheckInterval", "1000"),
+    ("transactionCheckMax", "100"),
+    ("transactionOpBatchInterval", "100"),
+];
 
 /// Whether the client of `language` can run here.
 fn available(language: Language) -> Result<bool> {
@@ -89,6 +103,21 @@ fn settle(cluster: &Cluster, topic: &str, queues: u32, receivers: &[&Peer]) -> R
         }
     }
     anyhow::bail!("not every receiver reads every queue")
+}
+
+/// A cluster with a topic and a receiver that reads all of its queues.
+fn prepared(language: Language, topic: &str, options: &[(&str, &str)]) -> Result<(Cluster, Peer)> {
+    let cluster = Cluster::with(&QUICK)?;
+    cluster.create_topic(topic, 4)?;
+    let receiver = receiver(
+        language,
+        &cluster.namesrv.address,
+        "takes-all",
+        topic,
+        options,
+    )?;
+    settle(&cluster, topic, 4, &[&receiver])?;
+    Ok((cluster, receiver))
 }
 
 /// Waits for what `sender` was asked to send and enters it into the ledger; nothing may be refused.

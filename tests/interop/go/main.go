@@ -18,7 +18,7 @@ const note = "rúcula 芝麻菜"
 
 func main() {
 	if len(os.Args) < 2 {
-		fatal("expected: send|receive key=value ...")
+		fatal("expected: send|transact|receive key=value ...")
 	}
 	rlog.SetLogLevel("error")
 	parsed := options{}
@@ -32,6 +32,8 @@ func main() {
 	switch os.Args[1] {
 	case "send":
 		send(parsed)
+	case "transact":
+		transact(parsed)
 	case "receive":
 		receive(parsed)
 	default:

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -21,8 +22,9 @@ const (
 
 type sender struct {
 	topic, name, mode, sizes string
-	count                    int
+	count, level, groups     int
 	tags                     []string
+	timeout                  time.Duration
 	producer                 rocketmq.Producer
 	inFlight                 chan struct{}
 }
@@ -30,16 +32,21 @@ type sender struct {
 func send(o options) {
 	s := &sender{
 		topic: o.text("topic"), name: o.text("sender"), mode: o.text("mode"), sizes: o.or("sizes", "small"),
-		count: o.number("count", 1), tags: strings.Split(o.or("tags", "A"), ","),
+		count: o.number("count", 1), level: o.number("level", 1), groups: o.number("groups", 1), tags: strings.Split(o.or("tags", "A"), ","),
+		timeout:  time.Duration(o.number("timeout", 10000)) * time.Millisecond,
 		inFlight: make(chan struct{}, maxInFlight),
 	}
-	made, err := rocketmq.NewProducer(
+	options := []producer.Option{
 		producer.WithNameServer([]string{o.text("namesrv")}),
 		producer.WithGroupName(o.or("group", "interop-"+s.name)),
 		producer.WithInstanceName(s.name),
-		producer.WithSendMsgTimeout(time.Duration(o.number("timeout", 10000))*time.Millisecond),
+		producer.WithSendMsgTimeout(s.timeout),
 		producer.WithRetry(2),
-	)
+	}
+	if s.mode == "ordered" {
+		options = append(options, producer.WithQueueSelector(producer.NewHashQueueSelector()))
+	}
+	made, err := rocketmq.NewProducer(options...)
 	if err != nil {
 		fatal(err.Error())
 	}
@@ -48,11 +55,21 @@ func send(o options) {
 		fatal(err.Error())
 	}
 	var stopped atomic.Bool
+	told := make(chan struct{})
 	go func() {
 		awaitStop()
 		stopped.Store(true)
+		close(told)
 	}()
 	say("ready")
+	if s.mode == "request" {
+		// Replies reach producers the broker has heard of. This client says who it is at once only when a request's topic
+		// is not known, else with the next heartbeat, half a minute later.
+		unknown := message(s.topic+"-unknown", "A", "warm-up", 0, "small")
+		if err := s.producer.RequestAsync(context.Background(), time.Second, nil, unknown); err != nil {
+			fatal(err.Error())
+		}
+	}
 	step := 1
 	if s.mode == "batch" {
 		step = batchMessages
@@ -62,11 +79,24 @@ func send(o options) {
 		if err := s.send(index); err != nil {
 			s.failed(index, err)
 			time.Sleep(pauseAfterFailure)
+			if s.mode == "ordered" {
+				// What follows in its group must not overtake it.
+				index -= step
+			}
 		}
 		time.Sleep(interval)
 	}
 	for i := 0; i < maxInFlight; i++ {
 		s.inFlight <- struct{}{}
+	}
+	if s.mode == "request" {
+		// The broker is told of each reply that it has come; who leaves at once leaves the last replier with an error.
+		<-told
+	}
+	if s.mode == "oneway" {
+		// A connection that is closed with an answer unread (of a heartbeat) takes along what the broker has not read yet. The
+		// answer to one more message, which no report shows, says that it has read everything.
+		_, _ = s.producer.SendSync(context.Background(), message(s.topic, "A", "warm-up", 0, "small"))
 	}
 	_ = s.producer.Shutdown()
 	say("done")
@@ -97,6 +127,39 @@ func (s *sender) send(index int) error {
 			<-s.inFlight
 			return err
 		}
+	case "level":
+		message := s.message(index)
+		message.WithDelayTimeLevel(s.level)
+		result, err := s.producer.SendSync(background, message)
+		if err != nil {
+			return err
+		}
+		if result.Status != primitive.SendOK {
+			return fmt.Errorf("status %d", result.Status)
+		}
+		// Where it will lie is not known yet.
+		s.report(message, index, -1, -1)
+	case "ordered":
+		message := s.message(index)
+		message.WithShardingKey("g" + strconv.Itoa(index%s.groups))
+		result, err := s.producer.SendSync(background, message)
+		if err != nil {
+			return err
+		}
+		if result.Status != primitive.SendOK {
+			return fmt.Errorf("status %d", result.Status)
+		}
+		s.report(message, index, result.MessageQueue.QueueId, result.QueueOffset)
+	case "request":
+		message := s.message(index)
+		reply, err := s.producer.Request(background, s.timeout, message)
+		if err != nil {
+			return err
+		}
+		if string(reply.Body) != sum(body(s.sizes, index)) {
+			say("bad", "reply", oneLine(string(reply.Body)), "to", index)
+		}
+		s.report(message, index, -1, -1)
 	case "oneway":
 		message := s.message(index)
 		if err := s.producer.SendOneWay(background, message); err != nil {
@@ -128,9 +191,13 @@ func (s *sender) send(index int) error {
 }
 
 func (s *sender) message(index int) *primitive.Message {
-	message := primitive.NewMessage(s.topic, body(s.sizes, index))
-	message.WithTag(s.tags[index%len(s.tags)]).WithKeys([]string{s.name + "-" + strconv.Itoa(index)})
-	message.WithProperty("sender", s.name)
+	return message(s.topic, s.tags[index%len(s.tags)], s.name, index, s.sizes)
+}
+
+func message(topic, tag, name string, index int, sizes string) *primitive.Message {
+	message := primitive.NewMessage(topic, body(sizes, index))
+	message.WithTag(tag).WithKeys([]string{name + "-" + strconv.Itoa(index)})
+	message.WithProperty("sender", name)
 	message.WithProperty("index", strconv.Itoa(index))
 	message.WithProperty("sentAt", strconv.FormatInt(time.Now().UnixMilli(), 10))
 	message.WithProperty("note", note)
@@ -146,8 +213,11 @@ func (s *sender) accepted(message *primitive.Message, index, place int, result *
 }
 
 func (s *sender) report(message *primitive.Message, index, queue int, offset int64) {
-	bytes := body(s.sizes, index)
-	say("ack", s.name, index, len(bytes), sum(bytes), message.GetTags(), queue, offset, time.Now().UnixMilli())
+	report("ack", s.name, index, body(s.sizes, index), message.GetTags(), queue, offset)
+}
+
+func report(event, name string, index int, bytes []byte, tag string, queue int, offset int64) {
+	say(event, name, index, len(bytes), sum(bytes), tag, queue, offset, time.Now().UnixMilli())
 }
 
 func (s *sender) failed(index int, err error) {

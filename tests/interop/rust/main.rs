@@ -4,6 +4,7 @@ mod bodies;
 mod options;
 mod receiver;
 mod sender;
+mod transactor;
 
 use anyhow::{Result, bail};
 use options::Options;
@@ -19,7 +20,8 @@ async fn main() -> Result<()> {
     match command.as_deref() {
         Some("send") => sender::run(&options).await?,
         Some("receive") => receiver::run(&options).await?,
-        _ => bail!("expected: send|receive key=value ..."),
+        Some("transact") => transactor::run(&options).await?,
+        _ => bail!("expected: send|receive|transact key=value ..."),
     }
     println!("done");
     // The thread that waits on standard input would hold the runtime otherwise.

@@ -399,6 +399,7 @@ mod tests {
 
     fn record(books: &Books, offset: i64, number: u64) -> Record {
         Record {
+            stored: 0,
             queue: 0,
             offset,
             at: 0,

@@ -1,10 +1,11 @@
 use std::collections::HashMap;
 use std::ops::Range;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
 use super::books::{Books, Fault, Page, Queue};
-use crate::{CONSUMER_GROUP, Connection, Record, records};
+use crate::{CONSUMER_GROUP, Connection, Record, patiently, records};
 
 /// How much a check reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,14 +62,12 @@ impl Books {
         let mut read = 0;
         while offset < end {
             let answer = connection.pull(&queue.topic, queue.id, offset)?;
-            if matches!(answer.code, 20 | 21) {
-                // More was deleted meanwhile.
-                let least = number_of(connection, 31, queue, "offset")?;
+            if matches!(answer.code, 20 | 21)
+                && let Ok(least) = least_behind(connection, queue, offset + 1)
+            {
                 self.note_deleted(queue, page, least);
-                if least > offset {
-                    offset = least;
-                    continue;
-                }
+                offset = least;
+                continue;
             }
             if answer.code != 0 {
                 let text = format!(
@@ -81,16 +80,13 @@ impl Books {
             for record in records(&answer.body)? {
                 if record.offset != offset {
                     // A pull begins behind what is being deleted.
-                    let least = number_of(connection, 31, queue, "offset")?;
-                    self.note_deleted(queue, page, least);
-                    if record.offset < offset || record.offset > least {
-                        let text = format!(
-                            "{queue} {offset}: a record of {}, and it begins at {least}",
-                            record.offset
-                        );
+                    let least = least_behind(connection, queue, record.offset);
+                    let Some(least) = least.ok().filter(|_| record.offset > offset) else {
+                        let text = format!("{queue} {offset}: a record of {}", record.offset);
                         self.fault(Fault::Other, text.clone());
                         bail!(text);
-                    }
+                    };
+                    self.note_deleted(queue, page, least);
                     offset = record.offset;
                 }
                 self.compare(queue, page, &record);
@@ -213,6 +209,16 @@ impl Books {
         page.committed = kept;
         Ok(())
     }
+}
+
+/// Where a queue begins that the log has no records of before `offset`: it follows the log once that has
+/// deleted all it has to.
+fn least_behind(connection: &mut Connection, queue: &Queue, offset: i64) -> Result<i64> {
+    const FOLLOWED: Duration = Duration::from_secs(20);
+    patiently("the queue follows the log", FOLLOWED, || {
+        let least = number_of(connection, 31, queue, "offset")?;
+        Ok((least >= offset).then_some(least))
+    })
 }
 
 /// A field of the answer to a question about a queue.

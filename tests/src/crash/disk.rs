@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rustix::fs::{Advice, fadvise};
+use tempfile::TempDir;
 
 use crate::patiently;
 
@@ -68,6 +69,24 @@ impl PowerCut {
                 None
             }
         }
+    }
+
+    /// A folder and a disk in it, in memory where there is such a place: what is tried is the order of
+    /// writes, and a shared disk would only make them slow. `None` as [`PowerCut::new`].
+    ///
+    /// # Errors
+    /// When no folder can be made.
+    pub fn in_memory() -> Result<Option<(TempDir, Self)>> {
+        let memory = Path::new("/dev/shm");
+        let place = if memory.is_dir() {
+            memory.to_path_buf()
+        } else {
+            std::env::temp_dir()
+        };
+        let dir = tempfile::Builder::new()
+            .prefix("arugula-")
+            .tempdir_in(place)?;
+        Ok(Self::new(dir.path()).map(|disk| (dir, disk)))
     }
 
     fn make(&self) -> Result<()> {

@@ -105,7 +105,7 @@ impl Load {
 
 /// How clients of a broker that goes away may end. No answer at all from one that lives is something
 /// else.
-fn is_broken_connection(error: &anyhow::Error) -> bool {
+pub(super) fn is_broken_connection(error: &anyhow::Error) -> bool {
     let io = error.chain().find_map(|cause| cause.downcast_ref());
     io.is_some_and(|io: &io::Error| {
         !matches!(

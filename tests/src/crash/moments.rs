@@ -42,6 +42,11 @@ impl Moments {
         }
     }
 
+    /// How long clients that do everything one by one work before something happens.
+    pub fn linger(&mut self) -> Duration {
+        Duration::from_millis(self.rng.random_range(0..1_200))
+    }
+
     /// How far starts come before they are killed, one after the other; none in three of four
     /// cases.
     pub fn killed_starts(&mut self) -> Vec<Duration> {
@@ -58,6 +63,13 @@ impl Moments {
     pub fn start(&mut self) -> Duration {
         // Half of them are over before a small store is recovered.
         let most_micros = if self.once_in(2) { 15_000 } else { 100_000 };
+        Duration::from_micros(self.rng.random_range(0..most_micros))
+    }
+
+    /// How far an orderly end comes: on an idle machine it takes tens of milliseconds, on a busy one
+    /// hundreds.
+    pub fn end(&mut self) -> Duration {
+        let most_micros = 4_000 << self.rng.random_range(0..8);
         Duration::from_micros(self.rng.random_range(0..most_micros))
     }
 

@@ -59,10 +59,7 @@ fn fingerprint(table: &mut Table, fingerprint: i32, without_sub: bool) -> bool {
 }
 
 fn to_notify(group: &str, member: u32) -> ToNotify<u32> {
-    ToNotify {
-        group: group.into(),
-        members: vec![member],
-    }
+    (group.into(), vec![member])
 }
 
 fn subscribed(table: &Table, group: &str, topic: &str) -> Option<String> {

@@ -1,47 +1,16 @@
 use super::*;
 use crate::client::testing::{Client, Loopback, Served};
 use crate::config::BrokerConfig;
-use crate::kv::Kv;
-use crate::topic::TopicRules;
-use common::clock::{Clock, SystemClock};
+use crate::testing::Stored;
 use common::wire::body::{MessageModel, ProducerData, SubscriptionData, SubscriptionGroupConfig};
-use common::wire::header::NotifyConsumerIdsChangedRequestHeader;
+use common::wire::header::ConsumerGroupRequestHeader;
 use common::wire::{LanguageCode, request_code as code};
 
-struct World {
-    handler: ClientHandler,
-    clients: Clients,
-    topics: TopicTable,
-    groups: SubscriptionGroupTable,
-    _directory: tempfile::TempDir,
-}
+struct World(Stored);
 
 impl World {
     fn new(config: &BrokerConfig) -> Arc<Self> {
-        let directory = tempfile::tempdir().unwrap();
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let path = |name| directory.path().join(name);
-        let rules = TopicRules::new(config);
-        let mut kv = Kv::open(&path("kv")).unwrap();
-        let topics =
-            TopicTable::open(&mut kv, &path("topics.json"), rules, Arc::clone(&clock)).unwrap();
-        let auto_create = config.auto_create_subscription_group;
-        let groups = SubscriptionGroupTable::open(
-            &mut kv,
-            &path("groups.json"),
-            auto_create,
-            Arc::clone(&clock),
-        );
-        let (groups, clients) = (groups.unwrap(), Clients::new(config, &clock));
-        let reject = config.reject_pull_consumer_enable;
-        let handler = ClientHandler::new(clients.clone(), topics.clone(), groups.clone(), reject);
-        Arc::new(Self {
-            handler,
-            clients,
-            topics,
-            groups,
-            _directory: directory,
-        })
+        Arc::new(Self(Stored::with(config.clone())))
     }
 }
 
@@ -52,24 +21,26 @@ impl Served for World {
         command: &Command,
         body: &[u8],
     ) -> Option<Reply> {
-        let handler = &self.handler;
+        let state = &self.0.state;
         Some(match command.code {
-            code::HEART_BEAT => handler.heartbeat(connection, command, body),
-            code::UNREGISTER_CLIENT => handler.unregister(connection, &command.header().unwrap()),
-            code::CHECK_CLIENT_CONFIG => ClientHandler::check_config(body),
-            code::GET_CONSUMER_LIST_BY_GROUP => handler.consumer_list(&command.header().unwrap()),
+            code::HEART_BEAT => super::heartbeat(state, connection, command, body),
+            code::UNREGISTER_CLIENT => {
+                super::unregister(state, connection, &command.header().unwrap())
+            }
+            code::CHECK_CLIENT_CONFIG => check_config(body),
+            code::GET_CONSUMER_LIST_BY_GROUP => consumer_list(state, &command.header().unwrap()),
             code::GET_CONSUMER_CONNECTION_LIST => {
-                handler.consumer_connections(&command.header().unwrap())
+                consumer_connections(state, &command.header().unwrap())
             }
             code::GET_PRODUCER_CONNECTION_LIST => {
-                handler.producer_connections(&command.header().unwrap())
+                producer_connections(state, &command.header().unwrap())
             }
             other => Reply::not_supported(other),
         })
     }
 
     fn closed(&self, connection: &Connection) {
-        self.clients.closed(connection);
+        self.0.clients.closed(connection);
     }
 }
 
@@ -108,7 +79,7 @@ async fn beat(client: &Client, data: HeartbeatData) -> HeartbeatResponseHeader {
 }
 
 async fn members(client: &Client, group: &str) -> Option<Vec<String>> {
-    let header = GetConsumerListByGroupRequestHeader {
+    let header = ConsumerGroupRequestHeader {
         consumer_group: group.to_owned(),
     };
     let command = Command::request(code::GET_CONSUMER_LIST_BY_GROUP).with(&header);
@@ -132,7 +103,7 @@ async fn changed_group(client: &mut Client) -> String {
     assert_eq!(pushed.code, code::NOTIFY_CONSUMER_IDS_CHANGED);
     assert!(pushed.is_oneway());
     pushed
-        .header::<NotifyConsumerIdsChangedRequestHeader>()
+        .header::<ConsumerGroupRequestHeader>()
         .unwrap()
         .consumer_group
 }
@@ -208,9 +179,9 @@ async fn collected_notifications_come_with_the_next_round() {
     beat(&b, heartbeat("b", vec![consumer("g", &["t"])])).await;
     assert_eq!(members(&a, "g").await.unwrap(), ["a", "b"]);
     assert!(a.is_silent());
-    world.clients.consumers.notify_collected();
+    world.0.clients.consumers.notify_collected();
     assert_eq!(changed_group(&mut a).await, "g");
-    world.clients.consumers.notify_collected();
+    world.0.clients.consumers.notify_collected();
     assert_eq!(members(&a, "g").await.unwrap(), ["a", "b"]);
     assert!(a.is_silent());
 }
@@ -223,7 +194,7 @@ async fn a_heartbeat_makes_group_and_retry_topic() {
         retry_queue_nums: 3,
         ..SubscriptionGroupConfig::new("g")
     };
-    world.groups.update(config).unwrap();
+    world.0.groups.update(config).unwrap();
     let a = loopback.client();
     let unit = ConsumerData {
         unit_mode: true,
@@ -233,7 +204,7 @@ async fn a_heartbeat_makes_group_and_retry_topic() {
     let answer = beat(&a, heartbeat("a", stated)).await;
     let both = (answer.is_support_heart_beat_v2, answer.is_sub_change);
     assert_eq!(both, (Some(true), Some(true)));
-    let retry = world.topics.get("%RETRY%g").unwrap();
+    let retry = world.0.topics.get("%RETRY%g").unwrap();
     let shape = (
         retry.read_queue_nums,
         retry.write_queue_nums,
@@ -241,7 +212,7 @@ async fn a_heartbeat_makes_group_and_retry_topic() {
         retry.topic_sys_flag,
     );
     assert_eq!(shape, (3, 3, 6, 0));
-    assert_eq!(world.topics.get("%RETRY%unit").unwrap().topic_sys_flag, 2);
+    assert_eq!(world.0.topics.get("%RETRY%unit").unwrap().topic_sys_flag, 2);
     assert_eq!(members(&a, "bad.group").await, None);
 }
 
@@ -347,7 +318,7 @@ async fn lists_of_connections_show_who_is_there() {
         Command::request(code::GET_PRODUCER_CONNECTION_LIST).with(&header)
     };
     let consumers = |group: &str| {
-        let header = GetConsumerConnectionListRequestHeader {
+        let header = ConsumerGroupRequestHeader {
             consumer_group: group.to_owned(),
         };
         Command::request(code::GET_CONSUMER_CONNECTION_LIST).with(&header)

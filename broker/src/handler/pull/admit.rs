@@ -61,16 +61,16 @@ impl PullHandler {
     /// # Errors
     /// The refusal to answer.
     pub(super) fn admit(&self, pull: &Pull) -> Result<Admitted, Reply> {
-        let (settings, header) = (&self.settings, &pull.header);
-        if !settings.readable {
+        let (settings, header) = (self.state.settings.now(), &pull.header);
+        if settings.broker_permission & 4 == 0 {
             let remark = format!(
                 "the broker[{}] pulling message is forbidden",
-                settings.broker_ip
+                settings.broker_ip1
             );
             return Err(forbidden(Forbidden::Broker, remark));
         }
-        if pull.lite && !settings.lite {
-            let ip = &settings.broker_ip;
+        if pull.lite && !settings.lite_pull_message_enable {
+            let ip = &settings.broker_ip1;
             let remark = format!("the broker[{ip}] for lite pull consumer is forbidden");
             return Err(forbidden(Forbidden::Broker, remark));
         }
@@ -78,8 +78,10 @@ impl PullHandler {
         let topic = self.topic(&header.topic)?;
         let queue_id = queue_id(pull, &topic)?;
         let view = self
-            .tables
+            .state
+            .clients
             .consumers
+            .table()
             .pull_view(&header.consumer_group, &header.topic);
         let broadcast = view.as_ref().is_some_and(|view| {
             view.message_model == MessageModel::Broadcasting
@@ -96,7 +98,7 @@ impl PullHandler {
         if let Filter::Unsupported(kind) = wanted.filter() {
             return Err(unsupported_filter(kind));
         }
-        if settings.reject_pull_consumers && !passive && self.is_stranger(pull) {
+        if settings.reject_pull_consumer_enable && !passive && self.is_stranger(pull) {
             let remark =
                 "the consumer's group info not exist, or the pull consumer is rejected by server.";
             return Err(Reply::error(
@@ -114,7 +116,7 @@ impl PullHandler {
     }
 
     fn group(&self, group: &str) -> Result<Arc<SubscriptionGroupConfig>, Reply> {
-        let Some(config) = self.tables.groups.find_or_create(group) else {
+        let Some(config) = self.state.groups.find_or_create(group) else {
             let remark = with_faq(&format!("subscription group [{group}] does not exist, "));
             return Err(Reply::error(
                 response_code::SUBSCRIPTION_GROUP_NOT_EXIST,
@@ -129,7 +131,7 @@ impl PullHandler {
     }
 
     fn topic(&self, topic: &str) -> Result<Arc<Topic>, Reply> {
-        let Some(config) = self.tables.topics.get(topic) else {
+        let Some(config) = self.state.topics.get(topic) else {
             let remark = with_faq(&format!("topic[{topic}] not exist, apply first please! "));
             return Err(Reply::error(response_code::TOPIC_NOT_EXIST, remark));
         };
@@ -154,7 +156,7 @@ impl PullHandler {
             let remark = format!("the consumer group[{group}] can not consume by broadcast way");
             return Err(forbidden(Forbidden::Broadcasting, remark));
         }
-        if self.tables.groups.is_read_forbidden(group, topic) {
+        if self.state.groups.is_read_forbidden(group, topic) {
             let remark = format!("the consumer group[{group}] is forbidden for topic[{topic}]");
             return Err(forbidden(Forbidden::Subscription, remark));
         }
@@ -173,9 +175,11 @@ impl PullHandler {
         let group = &pull.header.consumer_group;
         !names::is_system_group(group)
             && self
-                .tables
+                .state
+                .clients
                 .consumers
-                .client_id(group, &pull.connection)
+                .table()
+                .client_id(group, pull.connection.id())
                 .is_none()
     }
 }

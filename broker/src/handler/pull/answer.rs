@@ -25,47 +25,36 @@ pub(super) enum Outcome {
 }
 
 impl Outcome {
-    /// The response code.
-    pub(super) fn code(self) -> i32 {
-        match self {
-            Self::OffsetReset => response_code::PULL_OFFSET_MOVED,
-            Self::Store { status, from_start } => match status {
-                GetStatus::Found => response_code::SUCCESS,
-                GetStatus::NoMatchedMessage | GetStatus::MessageWasRemoving => {
-                    response_code::PULL_RETRY_IMMEDIATELY
-                }
-                GetStatus::NoMatchedLogicQueue | GetStatus::NoMessageInQueue if !from_start => {
-                    response_code::PULL_OFFSET_MOVED
-                }
-                GetStatus::NoMatchedLogicQueue
-                | GetStatus::NoMessageInQueue
-                | GetStatus::OffsetFoundNull
-                | GetStatus::OffsetOverflowOne => response_code::PULL_NOT_FOUND,
-                GetStatus::OffsetOverflowBadly | GetStatus::OffsetTooSmall => {
-                    response_code::PULL_OFFSET_MOVED
-                }
-            },
+    /// The response code and the remark.
+    fn told(self) -> (i32, &'static str) {
+        let (status, from_start) = match self {
+            Self::OffsetReset => return (response_code::PULL_OFFSET_MOVED, "OFFSET_RESET"),
+            Self::Store { status, from_start } => (status, from_start),
+        };
+        let (retry, missing, moved) = (
+            response_code::PULL_RETRY_IMMEDIATELY,
+            response_code::PULL_NOT_FOUND,
+            response_code::PULL_OFFSET_MOVED,
+        );
+        let empty = if from_start { missing } else { moved };
+        match status {
+            GetStatus::Found => (response_code::SUCCESS, "FOUND"),
+            GetStatus::NoMatchedMessage => (retry, "NO_MATCHED_MESSAGE"),
+            GetStatus::MessageWasRemoving => (retry, "MESSAGE_WAS_REMOVING"),
+            // The reference makes a queue when it is first asked for, so its clients never see that there is none.
+            GetStatus::NoMatchedLogicQueue | GetStatus::NoMessageInQueue => {
+                (empty, "NO_MESSAGE_IN_QUEUE")
+            }
+            GetStatus::OffsetFoundNull => (missing, "OFFSET_FOUND_NULL"),
+            GetStatus::OffsetOverflowOne => (missing, "OFFSET_OVERFLOW_ONE"),
+            GetStatus::OffsetOverflowBadly => (moved, "OFFSET_OVERFLOW_BADLY"),
+            GetStatus::OffsetTooSmall => (moved, "OFFSET_TOO_SMALL"),
         }
     }
 
-    /// The remark.
-    fn name(self) -> &'static str {
-        match self {
-            Self::OffsetReset => "OFFSET_RESET",
-            Self::Store { status, .. } => match status {
-                GetStatus::Found => "FOUND",
-                GetStatus::NoMatchedMessage => "NO_MATCHED_MESSAGE",
-                GetStatus::MessageWasRemoving => "MESSAGE_WAS_REMOVING",
-                // The reference makes a queue when it is first asked for, so its clients never see that there is none.
-                GetStatus::NoMatchedLogicQueue | GetStatus::NoMessageInQueue => {
-                    "NO_MESSAGE_IN_QUEUE"
-                }
-                GetStatus::OffsetFoundNull => "OFFSET_FOUND_NULL",
-                GetStatus::OffsetOverflowOne => "OFFSET_OVERFLOW_ONE",
-                GetStatus::OffsetOverflowBadly => "OFFSET_OVERFLOW_BADLY",
-                GetStatus::OffsetTooSmall => "OFFSET_TOO_SMALL",
-            },
-        }
+    /// The response code.
+    pub(super) fn code(self) -> i32 {
+        self.told().0
     }
 }
 
@@ -155,9 +144,10 @@ impl Answer {
         };
         let mut fields = Fields::with_capacity(6, HEADER_TEXT_BYTES);
         header.write(&mut fields);
+        let (code, remark) = self.outcome.told();
         Reply {
-            code: self.outcome.code(),
-            remark: Some(self.outcome.name().to_owned()),
+            code,
+            remark: Some(remark.to_owned()),
             fields,
             body: self.records,
         }

@@ -4,12 +4,6 @@ use super::answer::wire_offset;
 use super::{Admitted, Answer, Pull, PullHandler};
 use crate::client::{BroadcastPull, broadcast_group};
 use common::wire::response_code;
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::time::{MissedTickBehavior, interval};
-
-/// Time between two commits for the broadcast groups as a whole.
-const COMMIT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// `requestSource` of a proxy that pulls for a broadcast consumer.
 const PROXY_FOR_BROADCAST: i32 = 1;
@@ -30,7 +24,7 @@ impl PullHandler {
         let header = &pull.header;
         let group = broadcast_group(&header.consumer_group);
         let committed = self
-            .tables
+            .state
             .offsets
             .committed(&group, &header.topic, header.queue_id);
         if let Some(offset) = committed {
@@ -38,10 +32,10 @@ impl PullHandler {
         }
         let (topic, queue_id) = (header.topic.as_str(), admitted.queue_id);
         // A young queue is read from its start.
-        if self.store.is_in_memory(topic, queue_id, 0) {
+        if self.state.reader.is_in_memory(topic, queue_id, 0) {
             return 0;
         }
-        wire_offset(self.store.max_offset(topic, queue_id))
+        wire_offset(self.state.reader.max_offset(topic, queue_id))
     }
 
     /// Remembers where a broadcast consumer stands.
@@ -57,28 +51,22 @@ impl PullHandler {
         };
         self.broadcast
             .lock()
-            .pulled(at(pull, &client_id), offset, self.clock.monotonic());
+            .pulled(at(pull, &client_id), offset, self.state.clock.monotonic());
     }
 
-    /// Commits where the broadcast groups stand as a whole, every few seconds until the task is dropped.
-    pub async fn run(self: Arc<Self>) {
-        let mut ticks = interval(COMMIT_INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            self.commit_broadcast_offsets();
-        }
-    }
-
-    pub(super) fn commit_broadcast_offsets(&self) {
+    /// Commits where the broadcast groups stand as a whole.
+    pub fn commit_broadcast_offsets(&self) {
         let online = |group: &str, client_id: &str| {
-            let ids = self.tables.consumers.client_ids(group);
+            let ids = self.state.clients.consumers.table().client_ids(group);
             ids.is_some_and(|ids| ids.iter().any(|id| id == client_id))
         };
-        let commits = self.broadcast.lock().scan(self.clock.monotonic(), online);
+        let commits = self
+            .broadcast
+            .lock()
+            .scan(self.state.clock.monotonic(), online);
         for commit in commits {
             let (group, topic) = (&commit.group, &commit.topic);
-            self.tables
+            self.state
                 .offsets
                 .commit(group, topic, commit.queue_id, commit.offset);
         }
@@ -93,9 +81,11 @@ impl PullHandler {
         if !admitted.broadcast {
             return None;
         }
-        self.tables
+        self.state
+            .clients
             .consumers
-            .client_id(&header.consumer_group, &pull.connection)
+            .table()
+            .client_id(&header.consumer_group, pull.connection.id())
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 /// A parked pull with all it takes to run it again.
 pub struct HeldPull {
     handler: Arc<PullHandler>,
-    pull: Pull,
+    pub(super) pull: Pull,
     /// The I/O thread of its connection. It runs there again: the answer needs no second hop, and by then all messages
     /// of the turn that woke it can be read.
     thread: Handle,
@@ -22,10 +22,6 @@ impl HeldPull {
             pull,
             thread: Handle::current(),
         }
-    }
-
-    pub(super) fn into_pull(self) -> Pull {
-        self.pull
     }
 }
 

@@ -1,10 +1,10 @@
 use super::*;
+use crate::client::ClientInfo;
 use crate::client::testing::{Client, Loopback, Served};
-use crate::client::{ClientInfo, Clients};
-use crate::kv::Kv;
-use crate::topic::TopicRules;
+use crate::config::BrokerConfig;
+use crate::testing::Stored;
 use bytes::Bytes;
-use common::clock::{ManualClock, Millis, SystemClock};
+use common::clock::{ManualClock, Millis};
 use common::message::{properties, record};
 use common::wire::body::{
     ConsumerData, MessageModel, SubscriptionData, SubscriptionGroupConfig, TopicConfig,
@@ -12,78 +12,35 @@ use common::wire::body::{
 use common::wire::header::PullMessageResponseHeader;
 use common::wire::{LanguageCode, request_code};
 use std::net::{Ipv4Addr, SocketAddr};
-use store::{DiskFiles, RecordBatch, RecordParts, StoreTasks};
+use store::{RecordBatch, RecordParts};
 
 const TOPIC: &str = "t";
 const GROUP: &str = "g";
 
 struct World {
     handler: Arc<PullHandler>,
-    clients: Clients,
     hold: HeldPulls,
     clock: Arc<ManualClock>,
-    writer: StoreWriter,
-    tables: PullTables,
-    _store: StoreTasks,
-    _directory: tempfile::TempDir,
+    stored: Stored,
 }
 
 impl World {
     /// A broker's pull side with one topic of two queues, on a clock that stands still.
     fn new(change: impl FnOnce(&mut BrokerConfig)) -> Arc<Self> {
-        let directory = tempfile::tempdir().unwrap();
         let mut config = BrokerConfig {
-            store_path_root_dir: directory.path().join("store"),
-            mapped_file_size_commit_log: 8 << 20,
             broker_ip1: "10.0.0.1".to_owned(),
             ..BrokerConfig::default()
         };
         change(&mut config);
         let clock = Arc::new(ManualClock::new(Millis(0)));
-        let ticking: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let standing: Arc<dyn Clock> = clock.clone();
-        let hold = Arc::new(PullHoldService::new(Arc::clone(&standing)));
-        let files = Arc::new(DiskFiles);
-        let (writer, reader, store) =
-            store::open(config.store(), files, Arc::clone(&ticking), hold.clone()).unwrap();
-        let path = |name| directory.path().join(name);
-        let mut kv = Kv::open(&path("kv")).unwrap();
-        let topics = TopicTable::open(
-            &mut kv,
-            &path("topics.json"),
-            TopicRules::new(&config),
-            Arc::clone(&ticking),
-        );
-        let groups =
-            SubscriptionGroupTable::open(&mut kv, &path("groups.json"), true, Arc::clone(&ticking));
-        let offsets = ConsumerOffsets::open(&mut kv, &path("offsets.json"), 500, ticking);
-        let clients = Clients::new(&config, &standing);
-        let topics = topics.unwrap();
-        let tables = PullTables {
-            metrics: Metrics::new(topics.clone(), Arc::clone(&standing)),
-            topics,
-            groups: groups.unwrap(),
-            offsets: offsets.unwrap(),
-            consumers: clients.consumers.clone(),
-        };
-        tables.topics.update(TopicConfig::new(TOPIC, 2, 6)).unwrap();
-        let store_handles = (writer.clone(), reader);
-        let handler = PullHandler::new(
-            &config,
-            tables.clone(),
-            store_handles,
-            hold.clone(),
-            standing,
-        );
+        let hold: HeldPulls = Arc::new(PullHoldService::new(clock.clone()));
+        let stored = Stored::on(config, clock.clone(), hold.clone());
+        stored.create(TOPIC, 2);
         Arc::new(Self {
-            handler,
-            clients,
+            handler: PullHandler::new(stored.state.clone(), hold.clone()),
             hold,
             clock,
-            writer,
-            tables,
-            _store: store,
-            _directory: directory,
+            stored,
         })
     }
 
@@ -108,9 +65,12 @@ impl World {
         };
         let (mut batch, mut appended) = (RecordBatch::default(), Vec::new());
         batch
-            .push(&self.writer.queue(TOPIC, queue_id), &parts)
+            .push(&self.stored.writer.queue(TOPIC, queue_id), &parts)
             .unwrap();
-        self.writer.append_batch(&mut batch, &mut appended).unwrap();
+        self.stored
+            .writer
+            .append_batch(&mut batch, &mut appended)
+            .unwrap();
     }
 
     fn pass(&self, seconds: u64) {
@@ -156,14 +116,15 @@ impl Served for World {
             fingerprint: 0,
             notified: false,
         };
-        self.clients
+        self.stored
+            .clients
             .consumers
             .register(&beat, ConsumerData::decode(body).unwrap());
         Some(Reply::ok())
     }
 
     fn closed(&self, connection: &Connection) {
-        self.clients.closed(connection);
+        self.stored.clients.closed(connection);
         self.hold.closed(connection.id());
     }
 }
@@ -267,7 +228,7 @@ async fn a_pull_returns_records_and_where_to_go_on() {
             ..SubscriptionGroupConfig::new(GROUP)
         },
     );
-    world.tables.groups.update(group).unwrap();
+    world.stored.groups.update(group).unwrap();
     for body in ["a", "b", "c"] {
         world.send(0, body, "");
     }
@@ -292,8 +253,8 @@ async fn a_pull_returns_records_and_where_to_go_on() {
         pull(&client, |header| header.max_msg_nums = 0).await.bodies,
         ["a"]
     );
-    assert_eq!(world.tables.offsets.pull_offset(GROUP, TOPIC, 0), Some(1));
-    assert_eq!(world.tables.metrics.totals().delivered, 3);
+    assert_eq!(world.stored.offsets.pull_offset(GROUP, TOPIC, 0), Some(1));
+    assert_eq!(world.stored.metrics.totals().delivered, 3);
 }
 
 #[tokio::test]
@@ -339,9 +300,9 @@ async fn refusals_come_in_the_order_of_the_checks() {
         consume_enable: false,
         ..SubscriptionGroupConfig::new("off")
     };
-    world.tables.groups.update(off).unwrap();
+    world.stored.groups.update(off).unwrap();
     world
-        .tables
+        .stored
         .topics
         .update(TopicConfig::new("w", 1, 2))
         .unwrap();
@@ -467,7 +428,7 @@ async fn a_pull_by_registration_needs_the_groups_newest_subscription() {
         consume_broadcast_enable: false,
         ..SubscriptionGroupConfig::new(GROUP)
     };
-    world.tables.groups.update(private).unwrap();
+    world.stored.groups.update(private).unwrap();
     heartbeat(
         &client,
         MessageModel::Broadcasting,
@@ -613,7 +574,7 @@ async fn the_commit_flag_counts_once_and_before_the_hold() {
     let world = World::new(|_| {});
     let loopback = Loopback::serve(Arc::clone(&world));
     let client = Arc::new(loopback.client());
-    let offsets = &world.tables.offsets;
+    let offsets = &world.stored.offsets;
     pull(&client, |header| header.commit_offset = Some(3)).await;
     assert_eq!(offsets.committed(GROUP, TOPIC, 0), None);
     let waiting = park(&world, &client, |header| {
@@ -636,7 +597,10 @@ async fn a_reset_is_told_once() {
     for _ in 0..5 {
         world.send(0, "x", "");
     }
-    world.tables.offsets.reset(GROUP, TOPIC, 0, 1);
+    world
+        .stored
+        .offsets
+        .reset(GROUP, TOPIC, &[(0, 1)].into(), drop);
     let told = pull(&client, |header| header.queue_offset = 5).await;
     let (code, remark) = (told.code, told.remark.as_str());
     assert_eq!(
@@ -684,7 +648,7 @@ async fn broadcast_offsets_are_handed_over_from_proxies_and_back() {
     assert_eq!(direct(0).await.bodies.len(), 4);
     world.handler.commit_broadcast_offsets();
     assert_eq!(
-        world.tables.offsets.committed("g@broadcast", TOPIC, 0),
+        world.stored.offsets.committed("g@broadcast", TOPIC, 0),
         Some(2)
     );
 }
@@ -703,7 +667,7 @@ async fn messages_out_of_memory_are_answered_later_and_point_to_another_broker()
         which_broker_when_consume_slowly: 2,
         ..SubscriptionGroupConfig::new(GROUP)
     };
-    world.tables.groups.update(group).unwrap();
+    world.stored.groups.update(group).unwrap();
     for _ in 0..20 {
         world.send(0, "x", "");
     }

@@ -1,10 +1,10 @@
 //! Which sends are taken, for which topic and queue; checks come in the order of the reference.
 
 use super::SendHandler;
-use super::properties::Sent;
+use super::properties::{self, Sent};
 use crate::error::illegal_message as illegal;
-use crate::topic::{Topic, perm};
-use common::message::sys_flag;
+use crate::topic::{MessageType, Topic, perm};
+use common::message::{batch, sys_flag};
 use common::names;
 use common::transport::Connection;
 use common::wire::header::SendMessageRequestHeader;
@@ -23,24 +23,20 @@ impl SendHandler {
         header: &SendMessageRequestHeader<'_>,
         connection: &Connection,
     ) -> Result<Arc<Topic>, Reply> {
-        let settings = &self.settings;
         let topic = header.topic;
-        if settings.accept_from > 0 && self.clock.now().0 < settings.accept_from {
-            let text = format!(
-                "broker unable to service until {} (startAcceptSendRequestTimeStamp)",
-                settings.accept_from
-            );
+        let from = self.settings().config.start_accept_send_request_time_stamp;
+        if from > 0 && self.state.clock.now().0 < from {
+            let text =
+                format!("broker unable to service until {from} (startAcceptSendRequestTimeStamp)");
             return Err(Reply::error(response_code::SYSTEM_ERROR, text));
         }
-        if let Some(known) = self.topics.get(topic)
-            && known.order
-            && !settings.writable
+        if self
+            .state
+            .topics
+            .get(topic)
+            .is_some_and(|known| known.order)
         {
-            let text = format!(
-                "the broker[{}] sending message is forbidden",
-                settings.broker_ip
-            );
-            return Err(Reply::error(response_code::NO_PERMISSION, text));
+            self.check_writable()?;
         }
         names::validate_topic(topic)
             .map_err(|e| Reply::error(response_code::INVALID_PARAMETER, e.to_string()))?;
@@ -48,10 +44,10 @@ impl SendHandler {
             let text = format!("Sending message to topic[{topic}] is forbidden.");
             return Err(Reply::error(response_code::NO_PERMISSION, text));
         }
-        if let Some(known) = self.topics.get(topic) {
+        if let Some(known) = self.state.topics.get(topic) {
             return Ok(known);
         }
-        let created = self.topics.create_on_send(
+        let created = self.state.topics.create_on_send(
             topic,
             header.default_topic,
             header.default_topic_queue_nums,
@@ -66,6 +62,19 @@ impl SendHandler {
             }
             Err(error) => Err(Reply::error(response_code::SYSTEM_ERROR, error.to_string())),
         }
+    }
+
+    /// Refuses on a broker without write permission.
+    pub(super) fn check_writable(&self) -> Result<(), Reply> {
+        let settings = self.settings();
+        if settings.is_writable() {
+            return Ok(());
+        }
+        let text = format!(
+            "the broker[{}] sending message is forbidden",
+            settings.config.broker_ip1
+        );
+        Err(Reply::error(response_code::NO_PERMISSION, text))
     }
 
     /// The queue the producer means, or one of those it may write to.
@@ -108,82 +117,91 @@ impl SendHandler {
             );
             return Err(Reply::error(response_code::MESSAGE_ILLEGAL, text));
         }
-        let Some(config) = self.groups.find_or_create(group) else {
+        let Some(config) = self.state.groups.find_or_create(group) else {
             let text = with_faq(&format!("subscription group not exist, {group}"));
             return Err(Reply::error(
                 response_code::SUBSCRIPTION_GROUP_NOT_EXIST,
                 text,
             ));
         };
-        let asked = header
-            .max_reconsume_times
-            .filter(|_| client_version >= MAX_RECONSUME_TIMES_SINCE);
-        let limit = asked.unwrap_or(config.retry_max_times);
-        if header.reconsume_times <= limit && !self.locks.has_live(group) {
+        let limit = retry_limit(
+            header.max_reconsume_times,
+            config.retry_max_times,
+            client_version,
+        );
+        if header.reconsume_times <= limit && !self.state.locks.has_live(group) {
             return Ok(None);
         }
-        let dead = self.topics.ensure_dead_letter_topic(group);
+        let dead = self.state.topics.ensure_dead_letter_topic(group);
+        self.state.metrics.died(group, header.topic);
         dead.map(Some)
             .map_err(|error| Reply::error(response_code::SYSTEM_ERROR, error.to_string()))
     }
 
-    pub(super) fn check_single(
+    /// What is sent, if the topic takes it.
+    pub(super) fn check(
+        &self,
+        header: &SendMessageRequestHeader<'_>,
+        topic: &Topic,
+        sent: &Sent<'_>,
+        body: &[u8],
+    ) -> Result<MessageType, Reply> {
+        if header.batch {
+            self.check_batch(header, topic, sent, body)?;
+        } else {
+            self.check_single(header, topic, sent, body)?;
+        }
+        self.check_light_queues(sent)?;
+        self.kind(header, topic, sent, body)
+    }
+
+    fn check_single(
         &self,
         header: &SendMessageRequestHeader<'_>,
         topic: &Topic,
         sent: &Sent<'_>,
         body: &[u8],
     ) -> Result<(), Reply> {
-        let settings = &self.settings;
+        let settings = self.settings();
         if topic.is_compacted() && sent.keys.is_none_or(|keys| keys.trim().is_empty()) {
             return Err(Reply::error(
                 response_code::MESSAGE_ILLEGAL,
                 "Required message key is missing",
             ));
         }
-        if sent.transactional && !(header.reconsume_times > 0 && sent.delay_level > 0) {
-            if settings.reject_transactions {
-                let text = format!(
-                    "the broker[{}] sending transaction message is forbidden",
-                    settings.broker_ip
-                );
-                return Err(Reply::error(response_code::NO_PERMISSION, text));
-            }
-            return Err(unsupported("transactional messages (TRAN_MSG)"));
-        }
-        if sent.delay_level > 0 {
-            return Err(unsupported("delay levels (DELAY)"));
-        }
-        if sent.timed {
-            return Err(unsupported("timed messages (TIMER_*)"));
+        if sent.is_half(header.reconsume_times) && settings.config.reject_transaction_message {
+            let text = format!(
+                "the broker[{}] sending transaction message is forbidden",
+                settings.config.broker_ip1
+            );
+            return Err(Reply::error(response_code::NO_PERMISSION, text));
         }
         let inner_batch = header.sys_flag & (sys_flag::INNER_BATCH | sys_flag::NEED_UNWRAP) != 0;
         let limit = settings.max_message_size;
         let named_too_long =
             header.topic.len() > MAX_TOPIC_BYTES && !names::is_retry_topic(header.topic);
+        let inner_batch = inner_batch || sent.inner;
         if body.is_empty() || body.len() > limit || inner_batch || named_too_long {
             return Err(illegal(limit));
         }
         Ok(())
     }
 
-    pub(super) fn check_batch(
+    fn check_batch(
         &self,
         header: &SendMessageRequestHeader<'_>,
         topic: &Topic,
         sent: &Sent<'_>,
         body: &[u8],
     ) -> Result<(), Reply> {
-        let limit = self.settings.max_message_size;
+        let limit = self.settings().max_message_size;
+        let later = sent.delay_level.is_none_or(|level| level > 0) || sent.timer.asks();
+        let is_whole = topic.is_batch_queue() && sent.unique_key.is_some();
+        let says_whole = sent.inner || header.sys_flag & sys_flag::INNER_BATCH != 0;
         let unfit =
-            sent.delay_level > 0 || sent.timed || header.sys_flag & sys_flag::TRANSACTION_TYPE != 0;
+            later || header.sys_flag & sys_flag::TRANSACTION_TYPE != 0 || says_whole && !is_whole;
         if header.topic.len() > MAX_TOPIC_BYTES || unfit {
             return Err(illegal(limit));
-        }
-        if topic.is_batch_queue() && sent.unique_key.is_some() {
-            return Err(unsupported(
-                "inner batches (topics with queue.type=BatchCQ)",
-            ));
         }
         if body.len() > limit {
             let text = format!(
@@ -194,6 +212,70 @@ impl SendHandler {
         }
         Ok(())
     }
+
+    /// Refuses a message that would make one light queue too many.
+    fn check_light_queues(&self, sent: &Sent<'_>) -> Result<(), Reply> {
+        let settings = self.settings();
+        let config = &settings.config;
+        let limited = config.enable_lmq_quota && config.has_light_queues();
+        let Some(named) = sent.dispatch.filter(|_| limited) else {
+            return Ok(());
+        };
+        let most = usize::try_from(config.max_lmq_consume_queue_num).unwrap_or(usize::MAX);
+        match self.state.writer.light_queues(named) {
+            (true, there) if there >= most => Err(Reply::error(
+                response_code::LMQ_QUOTA_EXCEEDED,
+                "[LMQ_CONSUME_QUEUE_NUM_EXCEEDED]lmq consume queue num exceeded.",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// What is sent, if the topic is for that. A batch counts as what its first message is.
+    fn kind(
+        &self,
+        header: &SendMessageRequestHeader<'_>,
+        topic: &Topic,
+        sent: &Sent<'_>,
+        body: &[u8],
+    ) -> Result<MessageType, Reply> {
+        let check_kinds = self.settings().config.enable_topic_message_type_check;
+        let check = |kind| match topic.takes() {
+            Some(taken) if check_kinds && taken != kind => {
+                let name = |kind: MessageType| kind.as_str().to_uppercase();
+                let text = format!(
+                    "topic[{}] takes messages of type {} only, this one is {}; the message was not stored",
+                    topic.topic_name,
+                    name(taken),
+                    name(kind)
+                );
+                Err(Reply::error(response_code::MESSAGE_ILLEGAL, text))
+            }
+            _ => Ok(kind),
+        };
+        if !header.batch {
+            return check(sent.kind());
+        }
+        let mut unused = String::new();
+        let mut first = None;
+        // What is no message is refused when the batch is taken apart.
+        for message in batch::split(body).map_while(Result::ok) {
+            unused.clear();
+            let kind = check(properties::read(message.properties, &mut unused).kind())?;
+            first.get_or_insert(kind);
+            if !check_kinds {
+                break;
+            }
+        }
+        Ok(first.unwrap_or(MessageType::Normal))
+    }
+}
+
+/// How often a message is delivered again at most: as often as the client `asked`, if it is one that does, or as its group says.
+pub(super) fn retry_limit(asked: Option<i32>, of_group: i32, client_version: i32) -> i32 {
+    asked
+        .filter(|_| client_version >= MAX_RECONSUME_TIMES_SINCE)
+        .unwrap_or(of_group)
 }
 
 /// The topic as the reference words it.
@@ -216,12 +298,5 @@ fn describe(topic: &Topic) -> String {
         topic.topic_sys_flag,
         topic.order,
         topic.attributes,
-    )
-}
-
-fn unsupported(what: &str) -> Reply {
-    Reply::error(
-        response_code::MESSAGE_ILLEGAL,
-        format!("{what} are not supported by this broker; the message was not stored"),
     )
 }

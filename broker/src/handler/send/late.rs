@@ -1,8 +1,10 @@
 //! Answers that wait for the disk.
 //!
 //! The turns of one I/O thread that wait do so in one queue with one task: a sync wakes that task, however many
-//! connections it answers. Positions only grow in the queue, for a thread appends one turn after the other.
+//! connections it answers. Positions grow in the queue, for a thread appends one turn after the other; a turn that only repeats
+//! what was sent before waits for less, and is answered with those before it.
 
+use super::end_transaction::End;
 use super::reply::{Pending, ReplyTemplate};
 use bytes::BytesMut;
 use common::transport::Connection;
@@ -20,7 +22,11 @@ pub(super) struct Late {
     pub(super) connection: Arc<Connection>,
     pub(super) template: Arc<ReplyTemplate>,
     pub(super) sent: Vec<Pending>,
-    /// What the whole turn has stored.
+    /// Ends of transactions.
+    pub(super) ends: Vec<End>,
+    /// Position in the log up to which it has to be on the disk.
+    pub(super) end: u64,
+    /// Where all of the turn is stored.
     pub(super) appended: Vec<Appended>,
     pub(super) unique_keys: String,
     /// When they are told that it takes too long.
@@ -82,10 +88,6 @@ impl Late {
         }
     }
 
-    fn end(&self) -> u64 {
-        self.appended.last().map_or(0, Appended::end)
-    }
-
     fn answer(&self, code: i32) {
         let mut frames = BytesMut::new();
         for sent in &self.sent {
@@ -94,15 +96,22 @@ impl Late {
                 .write(&mut frames, sent, code, &self.unique_keys, stored);
         }
         self.connection.write_frames(&frames);
+        for end in &self.ends {
+            // Stored either way, as for sends; an end has no word for "not on the disk yet".
+            self.connection.reply(end.to, end.reply());
+        }
     }
 
     /// The disk has failed: nobody may take this for stored.
     fn refuse(&self) {
         let text = "the message could not be brought to the disk; the store is read-only";
+        let refusal = || Reply::error(response_code::SERVICE_NOT_AVAILABLE, text);
         for sent in &self.sent {
-            let refusal = Reply::error(response_code::SERVICE_NOT_AVAILABLE, text);
             self.connection
-                .reply(sent.to, self.template.refuse(refusal));
+                .reply(sent.to, self.template.refuse(refusal()));
+        }
+        for end in &self.ends {
+            self.connection.reply(end.to, refusal());
         }
     }
 }
@@ -115,7 +124,7 @@ impl Queue {
             match passed {
                 Ok(Ok(offset)) => {
                     let offset = *offset;
-                    for late in self.take(|late| late.end() <= offset) {
+                    for late in self.take(|late| late.end <= offset) {
                         late.answer(response_code::SUCCESS);
                     }
                 }
@@ -132,7 +141,7 @@ impl Queue {
     /// Position and time the task waits for; without any it ends.
     fn first(&self) -> Option<(u64, Instant)> {
         let mut state = self.state.lock();
-        let first = state.late.front().map(|late| (late.end(), late.deadline));
+        let first = state.late.front().map(|late| (late.end, late.deadline));
         state.running = first.is_some();
         first
     }

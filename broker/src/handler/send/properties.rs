@@ -1,8 +1,8 @@
 //! One pass over the properties of a message that is being sent: what the broker must know of them, and the text it
 //! stores.
 
-use crate::topic::Topic;
-use common::message::properties::{self, NAME_END, VALUE_END};
+use crate::topic::{MessageType, Topic};
+use common::message::properties;
 
 /// What the send path looks at. Values borrow from the request.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -19,22 +19,81 @@ pub struct Sent<'a> {
     pub unique_key: Option<&'a str>,
     /// `WAIT`: the producer wants its answer only once the message is durable. True when absent.
     pub wait: bool,
-    /// `DELAY`: a delay level.
-    pub delay_level: i64,
-    /// One of the `TIMER_…` properties that ask for a time.
-    pub timed: bool,
+    /// `DELAY`: a delay level, 0 when absent; `None` if it is no number.
+    pub delay_level: Option<i32>,
+    /// The `TIMER_…` properties.
+    pub timer: TimerProperties<'a>,
     /// `TRAN_MSG=true`: a half message.
     pub transactional: bool,
+    /// `PGROUP`: the group that is asked how the transaction ended.
+    pub producer_group: Option<&'a str>,
     /// `__SHARDINGKEY` is there.
     pub sharded: bool,
     /// `_SYS_MSG_PRIORITY_`.
     pub priority: Option<i32>,
+    /// `INNER_NUM`: it says that it is a whole batch.
+    pub inner: bool,
+    /// `INNER_MULTI_DISPATCH`: light queues it goes into, too.
+    pub dispatch: Option<&'a str>,
+    /// `__LITE_TOPIC` is there.
+    pub lite: bool,
+    /// `CHECK_IMMUNITY_TIME_IN_SECONDS`.
+    pub immunity: Option<&'a str>,
+    /// Something is there that the broker writes when a message takes a detour.
+    pub redirected: bool,
+}
+
+/// The properties about a time, as the client wrote them.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct TimerProperties<'a> {
+    /// `TIMER_DELAY_SEC`.
+    pub delay_sec: Option<&'a str>,
+    /// `TIMER_DELAY_MS`.
+    pub delay_ms: Option<&'a str>,
+    /// `TIMER_DELIVER_MS`.
+    pub deliver_ms: Option<&'a str>,
+    /// `TIMER_OUT_MS`: a broker has delivered this message at its time already.
+    pub out_ms: Option<&'a str>,
+    /// `TIMER_DEL_UNIQKEY`: the message cancels another.
+    pub delete_key: Option<&'a str>,
+}
+
+impl TimerProperties<'_> {
+    /// Whether the message asks for a time.
+    pub fn asks(&self) -> bool {
+        let asked = self.delay_sec.or(self.delay_ms).or(self.deliver_ms);
+        asked.is_some() && self.out_ms.is_none()
+    }
 }
 
 impl Sent<'_> {
+    /// What the message is. Of several kinds it is the first in this order, as with the reference.
+    pub fn kind(&self) -> MessageType {
+        match self {
+            _ if self.transactional => MessageType::Transaction,
+            _ if self.delay_level.is_none_or(|level| level > 0) => MessageType::Delay,
+            _ if self.timer.asks() => MessageType::Delay,
+            _ if self.sharded => MessageType::Fifo,
+            _ if self.priority.is_some() => MessageType::Priority,
+            _ if self.lite => MessageType::Lite,
+            _ => MessageType::Normal,
+        }
+    }
+
+    /// Whether the message may have to wait before it goes to its queue.
+    pub fn is_special(&self) -> bool {
+        self.transactional || self.delay_level != Some(0) || self.timer.asks()
+    }
+
+    /// Whether it is the first half of a transaction: a retry that is to be delayed is none any more.
+    pub fn is_half(&self, reconsume_times: i32) -> bool {
+        let delayed = self.delay_level.is_some_and(|level| level > 0);
+        self.transactional && !(reconsume_times > 0 && delayed)
+    }
+
     /// The queue a priority asks for, unless the message is of a kind that has no priority.
     pub fn queue_of_priority(&self, topic: &Topic) -> Option<u32> {
-        let plain = !self.transactional && self.delay_level == 0 && !self.timed && !self.sharded;
+        let plain = !self.is_special() && !self.sharded;
         let last = topic.write_queue_nums.checked_sub(1)?;
         self.priority
             .filter(|_| plain)
@@ -47,40 +106,24 @@ impl Sent<'_> {
 pub fn read<'a>(text: &'a str, stored: &mut String) -> Sent<'a> {
     let mut sent = Sent {
         wait: true,
+        delay_level: Some(0),
         ..Sent::default()
     };
-    let mut names = 0u64;
-    let mut as_is = text.is_empty() || text.as_bytes().last() == Some(&VALUE_END);
-    let mut rest = text;
-    while !rest.is_empty() {
-        let end = find(rest, VALUE_END).unwrap_or(rest.len());
-        let piece = &rest[..end];
-        rest = rest.get(end + 1..).unwrap_or("");
-        let Some((name, value)) = split(piece) else {
-            as_is = false;
-            continue;
-        };
+    let (mut names, mut as_is, mut bytes) = (0u64, true, 0);
+    for (name, value) in properties::iter(text) {
         let bit = name_bit(name);
         // A bit seen twice may be a name seen twice; the careful way finds out.
-        as_is &= names & bit == 0 && note(&mut sent, name, value);
+        as_is &= note(&mut sent, name, value) && names & bit == 0;
         names |= bit;
+        bytes += name.len() + value.len() + 2;
     }
+    as_is &= properties::is_well_formed(text, bytes);
     if as_is {
         stored.push_str(text);
     } else {
         store_carefully(text, stored);
     }
     sent
-}
-
-fn find(text: &str, byte: u8) -> Option<usize> {
-    text.as_bytes().iter().position(|b| *b == byte)
-}
-
-fn split(piece: &str) -> Option<(&str, &str)> {
-    let at = find(piece, NAME_END)?;
-    let (name, value) = (&piece[..at], &piece[at + 1..]);
-    (!name.is_empty() && !value.is_empty()).then_some((name, value))
 }
 
 fn name_bit(name: &str) -> u64 {
@@ -101,15 +144,27 @@ fn note<'a>(sent: &mut Sent<'a>, name: &str, value: &'a str) -> bool {
         properties::KEYS => sent.keys = Some(value),
         properties::UNIQUE_KEY => sent.unique_key = Some(value),
         properties::WAIT => sent.wait = value.eq_ignore_ascii_case("true"),
-        properties::DELAY => sent.delay_level = value.parse().unwrap_or(0),
-        properties::TIMER_DELAY_SEC | properties::TIMER_DELAY_MS | properties::TIMER_DELIVER_MS => {
-            sent.timed = true;
-        }
+        properties::DELAY => sent.delay_level = value.parse().ok(),
+        properties::TIMER_DELAY_SEC => sent.timer.delay_sec = Some(value),
+        properties::TIMER_DELAY_MS => sent.timer.delay_ms = Some(value),
+        properties::TIMER_DELIVER_MS => sent.timer.deliver_ms = Some(value),
+        properties::TIMER_OUT_MS => sent.timer.out_ms = Some(value),
+        properties::TIMER_DEL_UNIQKEY => sent.timer.delete_key = Some(value),
+        properties::PRODUCER_GROUP => sent.producer_group = Some(value),
         properties::TRANSACTION_PREPARED => sent.transactional = value.eq_ignore_ascii_case("true"),
         properties::SHARDING_KEY => sent.sharded = true,
+        properties::LITE_TOPIC => sent.lite = true,
         properties::PRIORITY => {
             sent.priority = value.parse().ok().filter(|priority| *priority >= 0);
         }
+        properties::CHECK_IMMUNITY_TIME => sent.immunity = Some(value),
+        properties::REAL_TOPIC
+        | properties::REAL_QUEUE_ID
+        | properties::TRANSACTION_ID
+        | properties::TRANSACTION_CHECK_TIMES
+        | properties::TRANSACTION_PREPARED_QUEUE_OFFSET => sent.redirected = true,
+        properties::INNER_NUM => sent.inner = true,
+        properties::INNER_MULTI_DISPATCH => sent.dispatch = Some(value),
         _ => return !is_broker_owned(name),
     }
     true
@@ -122,12 +177,14 @@ fn is_broker_owned(name: &str) -> bool {
             | properties::TRACE_SWITCH
             | properties::CLUSTER
             | properties::POP_CK
+            | properties::INNER_BASE
+            | properties::INNER_MULTI_QUEUE_OFFSET
     )
 }
 
 fn store_carefully(text: &str, stored: &mut String) {
     let mut kept: Vec<(&str, &str)> = Vec::new();
-    for (name, value) in text.split(char::from(VALUE_END)).filter_map(split) {
+    for (name, value) in properties::iter(text) {
         kept.retain(|(earlier, _)| *earlier != name);
         if !is_broker_owned(name) {
             kept.push((name, value));
@@ -172,9 +229,50 @@ mod tests {
     #[test]
     fn what_the_broker_sets_itself_is_not_taken_from_clients() {
         check(
-            "MSG_REGION\u{1}zz\u{2}u\u{1}v\u{2}TRACE_ON\u{1}false\u{2}CLUSTER\u{1}c\u{2}POP_CK\u{1}1\u{2}",
+            "MSG_REGION\u{1}zz\u{2}u\u{1}v\u{2}TRACE_ON\u{1}false\u{2}INNER_BASE\u{1}7\u{2}CLUSTER\u{1}c\u{2}POP_CK\u{1}1\u{2}",
             "u\u{1}v\u{2}",
         );
+    }
+
+    /// Two names may look alike at a glance.
+    #[test]
+    fn every_property_counts_whatever_stands_before_it() {
+        let due = "TIMER_DELIVER_MS\u{1}1\u{2}";
+        let letters = || 'a'..='z';
+        let before =
+            letters().flat_map(|first| letters().map(move |last| format!("{first}{last}")));
+        let alike = before.filter(|name| name_bit(name) == name_bit(properties::TIMER_DELIVER_MS));
+        let mut count = 0;
+        for name in alike {
+            let text = format!("{name}\u{1}x\u{2}{due}");
+            assert_eq!(
+                read(&text, &mut String::new()).timer.deliver_ms,
+                Some("1"),
+                "{name}"
+            );
+            count += 1;
+        }
+        assert!(count > 0);
+        let twice = read("TAGS\u{1}a\u{2}TAGS\u{1}b\u{2}", &mut String::new()).tags;
+        assert_eq!(twice, Some("b"));
+    }
+
+    #[test]
+    fn a_message_is_of_one_kind() {
+        let kind = |text: &str| read(text, &mut String::new()).kind();
+        let mut text = String::new();
+        for (more, expected) in [
+            ("KEYS\u{1}k\u{2}DELAY\u{1}0\u{2}", MessageType::Normal),
+            ("__LITE_TOPIC\u{1}l\u{2}", MessageType::Lite),
+            ("_SYS_MSG_PRIORITY_\u{1}1\u{2}", MessageType::Priority),
+            ("__SHARDINGKEY\u{1}s\u{2}", MessageType::Fifo),
+            ("TIMER_DELAY_SEC\u{1}1\u{2}", MessageType::Delay),
+            ("TRAN_MSG\u{1}TRUE\u{2}", MessageType::Transaction),
+        ] {
+            text.push_str(more);
+            assert_eq!(kind(&text), expected);
+        }
+        assert_eq!(kind("DELAY\u{1}1\u{2}"), MessageType::Delay);
     }
 
     #[test]
@@ -186,13 +284,21 @@ mod tests {
             keys: Some("k"),
             unique_key: Some("U"),
             wait: false,
-            delay_level: 3,
+            delay_level: Some(3),
             transactional: true,
             ..Sent::default()
         };
         assert_eq!(sent, want);
         assert!(read("", &mut String::new()).wait);
-        assert!(read("TIMER_DELAY_MS\u{1}5\u{2}", &mut String::new()).timed);
+        assert!(
+            read("TIMER_DELAY_MS\u{1}5\u{2}", &mut String::new())
+                .timer
+                .asks()
+        );
+        assert_eq!(
+            read("DELAY\u{1}abc\u{2}", &mut String::new()).delay_level,
+            None
+        );
         assert_eq!(
             read("_SYS_MSG_PRIORITY_\u{1}-1\u{2}", &mut String::new()).priority,
             None

@@ -40,6 +40,16 @@ impl ReplyTemplate {
         }
     }
 
+    /// What `MSG_REGION` says.
+    pub(super) fn region(&self) -> &str {
+        &self.region
+    }
+
+    /// What `TRACE_ON` says.
+    pub(super) fn trace_on(&self) -> &'static str {
+        self.trace_on
+    }
+
     /// A refusal, with the two fields clients expect on every answer to a send.
     pub(super) fn refuse(&self, mut reply: Reply) -> Reply {
         reply.fields.push("MSG_REGION", &self.region);
@@ -57,6 +67,16 @@ impl ReplyTemplate {
         stored: &[Appended],
     ) {
         let mut reply = ReplyWriter::new(out, sent.to, code);
+        match sent.answer {
+            Answer::Sent => {}
+            Answer::Plain => return reply.finish(),
+            Answer::Recalled => {
+                let key = sent.unique_key.clone().unwrap_or_default();
+                reply.text("msgId", &unique_keys[key]);
+                reply.text("MSG_REGION", &self.region);
+                return reply.finish();
+            }
+        }
         let mut ids = MessageIds {
             one: [0; MAX_ID_BYTES],
             many: Vec::new(),
@@ -69,6 +89,12 @@ impl ReplyTemplate {
         );
         if let Some(key) = &sent.unique_key {
             reply.text("transactionId", &unique_keys[key.clone()]);
+            if sent.inner.is_some() {
+                reply.text("batchUniqId", &unique_keys[key.clone()]);
+            }
+        }
+        if let Some(handle) = &sent.recall_handle {
+            reply.text("recallHandle", &unique_keys[handle.clone()]);
         }
         reply.text("MSG_REGION", &self.region);
         reply.plain("TRACE_ON", self.trace_on.as_bytes());
@@ -84,21 +110,66 @@ pub(super) struct Pending {
     pub(super) records: Range<usize>,
     /// Its unique key, in the turn's text.
     pub(super) unique_key: Option<Range<usize>>,
+    /// Messages of a batch that is one record.
+    pub(super) inner: Option<u32>,
+    /// What calls it back, in the same text.
+    pub(super) recall_handle: Option<Range<usize>>,
     /// It is answered once it is as durable as the broker promises.
     pub(super) wait: bool,
+    pub(super) answer: Answer,
     /// What it is, for the counters.
     pub(super) kind: MessageType,
     /// The topic it is stored in.
     pub(super) topic: Arc<Topic>,
+    /// Of a half message: the topic it is meant for, and its immunity time in seconds.
+    pub(super) half: Option<(Arc<Topic>, u32)>,
+}
+
+/// What is answered when the records are stored.
+#[derive(Clone, Copy)]
+pub(super) enum Answer {
+    /// Where they are.
+    Sent,
+    /// The unique key of the message they call back.
+    Recalled,
+    /// The code alone.
+    Plain,
 }
 
 impl Pending {
-    /// Adds what was stored of it to its topic's counters.
-    pub(super) fn count(&self, stored: &[Appended]) {
-        let bytes = stored.iter().map(|record| u64::from(record.bytes)).sum();
-        self.topic
-            .counters()
-            .stored(self.kind, stored.len() as u64, bytes);
+    /// A message of its own that says no more than where it is stored, and that waits for the disk.
+    pub(super) fn new(
+        (to, answer): (ReplyTo, Answer),
+        (kind, topic): (MessageType, Arc<Topic>),
+        queue_id: u32,
+        records: Range<usize>,
+    ) -> Self {
+        Self {
+            to,
+            queue_id,
+            records,
+            unique_key: None,
+            inner: None,
+            recall_handle: None,
+            wait: true,
+            answer,
+            kind,
+            topic,
+            half: None,
+        }
+    }
+
+    /// Adds what is new of its records to its topic's counters.
+    pub(super) fn count(&self, stored: &[Appended], is_new: impl Fn(usize) -> bool) {
+        let new = self.records.clone().zip(stored);
+        let new = new.filter(|(record, _)| is_new(*record));
+        let (messages, bytes) = new.fold((0, 0), |(messages, bytes), (_, one)| {
+            (
+                messages + self.inner.map_or(1, u64::from),
+                bytes + u64::from(one.bytes),
+            )
+        });
+        self.topic.counters().stored(self.kind, messages, bytes);
     }
 }
 

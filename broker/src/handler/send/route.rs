@@ -2,11 +2,14 @@
 
 use crate::topic::{Topic, TopicTable};
 use hashbrown::HashMap;
+use hashbrown::hash_map::EntryRef;
 use std::sync::Arc;
 use store::{Queue, StoreWriter};
 
 /// Topics a connection remembers; more start over.
 const REMEMBERED_TOPICS: usize = 256;
+/// Queues of a topic it remembers; those behind them are looked up.
+const REMEMBERED_QUEUES: usize = 1024;
 
 /// A topic as senders see it, and the store's handles of its queues.
 pub(super) struct Route {
@@ -23,12 +26,16 @@ impl Route {
     }
 
     /// The store's handle of a queue.
-    pub(super) fn queue(&mut self, store: &StoreWriter, queue_id: u32) -> &Arc<Queue> {
+    pub(super) fn queue(&mut self, store: &StoreWriter, queue_id: u32) -> Arc<Queue> {
+        let find = || store.queue(&self.topic.topic_name, queue_id);
         let at = usize::try_from(queue_id).unwrap_or(usize::MAX);
+        if at >= REMEMBERED_QUEUES {
+            return find();
+        }
         if self.queues.len() <= at {
             self.queues.resize(at + 1, None);
         }
-        self.queues[at].get_or_insert_with(|| store.queue(&self.topic.topic_name, queue_id))
+        Arc::clone(self.queues[at].get_or_insert_with(find))
     }
 }
 
@@ -52,13 +59,15 @@ impl Routes {
             self.by_topic.clear();
             self.generation = generation;
         }
-        if !self.by_topic.contains_key(topic) {
-            let found = find()?;
-            self.by_topic.insert(topic.into(), Route::new(found));
-        }
-        Ok(self
-            .by_topic
-            .entry_ref(topic)
-            .or_insert_with(|| unreachable!("just inserted")))
+        Ok(match self.by_topic.entry_ref(topic) {
+            EntryRef::Occupied(known) => known.into_mut(),
+            EntryRef::Vacant(new) => new.insert(Route::new(find()?)),
+        })
+    }
+
+    /// The route of a topic that is there, whoever may send to it.
+    pub(super) fn known(&mut self, topics: &TopicTable, topic: &str) -> Option<&mut Route> {
+        self.find(topics, topic, || topics.get(topic).ok_or(()))
+            .ok()
     }
 }

@@ -1,19 +1,10 @@
 use super::*;
-use crate::handler::offset::OffsetHandler;
-use crate::stored::Stored;
+use crate::handler::offset::query;
+use crate::testing::Stored;
 use common::wire::header::{OffsetResponseHeader, QueryConsumerOffsetRequestHeader};
 use common::wire::{Fields, WireHeader};
 
-fn handler(stored: &Stored) -> TopicHandler {
-    TopicHandler::new(
-        stored.topics.clone(),
-        stored.offsets.clone(),
-        stored.writer.clone(),
-        stored.reader.clone(),
-    )
-}
-
-fn create(fields: &[(&str, &str)]) -> CreateTopicRequestHeader {
+fn request(fields: &[(&str, &str)]) -> CreateTopicRequestHeader {
     let all = [
         ("topic", "t"),
         ("readQueueNums", "2"),
@@ -25,7 +16,7 @@ fn create(fields: &[(&str, &str)]) -> CreateTopicRequestHeader {
     CreateTopicRequestHeader::parse(&fields).unwrap()
 }
 
-fn delete(topic: &str) -> DeleteTopicRequestHeader {
+fn deletion(topic: &str) -> DeleteTopicRequestHeader {
     DeleteTopicRequestHeader {
         topic: Some(topic.to_owned()),
     }
@@ -38,21 +29,20 @@ fn outcome(reply: Reply) -> (i32, String) {
 #[test]
 fn a_topic_is_created_and_shown() {
     let stored = Stored::new();
-    let handler = handler(&stored);
-    let reply = handler.create(&create(&[
-        ("attributes", "+message.type=FIFO"),
-        ("order", "true"),
-    ]));
+    let reply = create(
+        &stored,
+        &request(&[("attributes", "+message.type=FIFO"), ("order", "true")]),
+    );
     assert_eq!(outcome(reply), (0, UNSET_REMARK.to_owned()));
     let header = GetTopicConfigRequestHeader {
         topic: "t".to_owned(),
         lo: None,
     };
-    let shown = TopicConfig::decode(&handler.config(&header).body[0]).unwrap();
+    let shown = TopicConfig::decode(&config(&stored, &header).body[0]).unwrap();
     assert!(shown.order && shown.attributes["message.type"] == "FIFO");
-    let wrong = handler.create(&create(&[("topicFilterType", "TRIPLE_TAG")]));
+    let wrong = create(&stored, &request(&[("topicFilterType", "TRIPLE_TAG")]));
     assert_eq!(outcome(wrong).0, response_code::SYSTEM_ERROR);
-    let wrong = handler.create(&create(&[("perm", "99")]));
+    let wrong = create(&stored, &request(&[("perm", "99")]));
     assert_eq!(
         outcome(wrong),
         (
@@ -65,13 +55,12 @@ fn a_topic_is_created_and_shown() {
 #[test]
 fn a_deleted_topic_takes_its_messages_its_offsets_and_its_pop_retry_topics_with_it() {
     let stored = Stored::new();
-    let handler = handler(&stored);
     for topic in ["t", "%RETRY%g_t", "%RETRY%g"] {
         stored.create(topic, 1);
     }
     stored.send("t", 0, b"x");
     stored.offsets.commit("g", "t", 0, 1);
-    assert_eq!(outcome(handler.delete(&delete("t"))).0, 0);
+    assert_eq!(outcome(delete(&stored, &deletion("t"))).0, 0);
     assert!(stored.topics.get("t").is_none() && stored.topics.get("%RETRY%g_t").is_none());
     assert!(stored.topics.contains("%RETRY%g"));
     assert_eq!(
@@ -82,14 +71,14 @@ fn a_deleted_topic_takes_its_messages_its_offsets_and_its_pop_retry_topics_with_
         (None, 0)
     );
     assert_eq!(stored.topics.stored().0, 1);
-    assert_eq!(outcome(handler.delete(&delete("t"))).0, 0);
+    assert_eq!(outcome(delete(&stored, &deletion("t"))).0, 0);
     let blank = (
         response_code::INVALID_PARAMETER,
         "The specified topic is blank.".to_owned(),
     );
-    assert_eq!(outcome(handler.delete(&delete(" "))), blank);
+    assert_eq!(outcome(delete(&stored, &deletion(" "))), blank);
     assert_eq!(
-        outcome(handler.delete(&DeleteTopicRequestHeader { topic: None })),
+        outcome(delete(&stored, &DeleteTopicRequestHeader { topic: None })),
         blank
     );
 }
@@ -99,10 +88,10 @@ fn the_ranges_of_all_queues_are_shown() {
     let stored = Stored::new();
     stored.create("t", 2);
     stored.send("t", 1, b"x");
-    let header = GetTopicStatsInfoRequestHeader {
+    let header = TopicRequestHeader {
         topic: "t".to_owned(),
     };
-    let shown = TopicStatsTable::decode(&handler(&stored).stats(&header).body[0]).unwrap();
+    let shown = TopicStatsTable::decode(&stats(&stored, &header).body[0]).unwrap();
     let range = |queue_id| shown.offset_table[&MessageQueue::new("t", "b", queue_id)];
     assert_eq!(range(0), TopicOffset::default());
     assert_eq!((range(1).min_offset, range(1).max_offset), (0, 1));
@@ -114,19 +103,16 @@ fn a_new_group_starts_at_zero_of_a_queue_that_still_has_its_first_message() {
     let stored = Stored::new();
     stored.create("t", 2);
     stored.send("t", 0, b"x");
-    let handler = OffsetHandler::new(
-        stored.offsets.clone(),
-        stored.topics.clone(),
-        stored.groups.clone(),
-        stored.reader.clone(),
-    );
     let query = |queue_id, set_zero_if_not_found| {
-        let reply = handler.query(&QueryConsumerOffsetRequestHeader {
-            consumer_group: "g".to_owned(),
-            topic: "t".to_owned(),
-            queue_id,
-            set_zero_if_not_found,
-        });
+        let reply = query(
+            &stored,
+            &QueryConsumerOffsetRequestHeader {
+                consumer_group: "g".to_owned(),
+                topic: "t".to_owned(),
+                queue_id,
+                set_zero_if_not_found,
+            },
+        );
         let offset = OffsetResponseHeader::parse(&reply.fields);
         (reply.code, offset.ok().map(|header| header.offset))
     };

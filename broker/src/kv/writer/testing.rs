@@ -1,6 +1,6 @@
 //! For tests: a database in memory that can be made to fail.
 
-use super::{Change, Disk, HashMap, Kv, KvAtStart, KvError, Opener, RowKey};
+use super::{Change, Disk, HashMap, Kv, KvAtStart, KvError, Opener, Range, Row, RowKey};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -56,5 +56,20 @@ impl Disk for Memory {
             });
         }
         Ok(())
+    }
+
+    fn read(&self, range: &Range) -> Result<Vec<Row>, KvError> {
+        let rows = self.rows.lock();
+        let within =
+            |key: &[u8]| *key >= *range.from && range.to.as_ref().is_none_or(|to| *key < **to);
+        let rows = rows
+            .iter()
+            .filter(|((family, key), _)| *family == range.family && within(key));
+        let mut rows: Vec<Row> = rows
+            .map(|((_, key), value)| (key.clone(), value.clone()))
+            .collect();
+        rows.sort();
+        rows.truncate(range.limit);
+        Ok(rows)
     }
 }

@@ -19,6 +19,10 @@ impl Disk for Arc<Mutex<Slow>> {
             reason: "no space left".to_owned(),
         })
     }
+
+    fn read(&self, range: &Range) -> Result<Vec<Row>, KvError> {
+        Ok(vec![(range.from.clone(), Box::default())])
+    }
 }
 
 struct World {
@@ -159,4 +163,44 @@ fn a_database_that_cannot_be_opened_says_what_to_do() {
         text.contains(&path.display().to_string()) && text.contains("delete this directory"),
         "{text}"
     );
+}
+
+#[test]
+fn a_page_shows_what_was_changed_before_in_the_order_of_keys() {
+    let directory = tempfile::tempdir().unwrap();
+    let timer = |key: u8, value: Option<&str>| Change {
+        family: Family::Timers,
+        key: Box::new([key]),
+        value: value.map(|text| text.as_bytes().into()),
+    };
+    let page = |kv: &Kv, from: u8, to: Option<u8>, limit| {
+        let range = Range {
+            family: Family::Timers,
+            from: Box::new([from]),
+            to: to.map(|to| [to].into()),
+            limit,
+        };
+        let rows = kv.read(range).unwrap();
+        rows.iter().map(|(key, _)| key[0]).collect::<Vec<_>>()
+    };
+    let start = Kv::open(directory.path()).unwrap();
+    let kv = start.kv();
+    kv.submit((0..100).rev().map(|key| timer(key, Some("v"))));
+    kv.submit([timer(12, None)]);
+    assert_eq!(page(kv, 10, None, 4), [10, 11, 13, 14]);
+    assert_eq!(page(kv, 10, Some(13), 4), [10, 11]);
+    assert!(page(kv, 200, None, 4).is_empty());
+    kv.shutdown().unwrap();
+    let late = kv.read(Range {
+        family: Family::Timers,
+        from: Box::default(),
+        to: None,
+        limit: 1,
+    });
+    assert!(matches!(*late.unwrap_err(), KvError::Stopping));
+    drop(start);
+    // It is there at the next start, but not in memory.
+    let mut start = Kv::open(directory.path()).unwrap();
+    assert!(start.take(Family::Timers).is_empty());
+    assert_eq!(page(start.kv(), 97, None, 4), [97, 98, 99]);
 }

@@ -1,19 +1,13 @@
 use super::*;
-use crate::stored::Stored;
+use crate::testing::Stored;
 use prometheus::TextEncoder;
 
 fn text(stored: &Stored) -> String {
-    let figures = BrokerFigures::new(
-        stored.metrics.clone(),
-        (
-            stored.topics.clone(),
-            stored.groups.clone(),
-            stored.offsets.clone(),
-        ),
-        stored.reader.clone(),
-        Arc::clone(&stored.clock),
-        6,
-    );
+    let figures = BrokerFigures {
+        state: stored.state.clone(),
+        transactions: stored.transactions.clone(),
+        timers: stored.timers.clone(),
+    };
     let registry = figures.into_registry().unwrap();
     TextEncoder::new()
         .encode_to_string(&registry.gather())

@@ -29,7 +29,7 @@ impl World {
     fn open(&self) -> ConsumerOffsets {
         let mut start = Kv::open(&self.kv()).unwrap();
         let clock = Arc::new(ManualClock::new(Millis(1)));
-        ConsumerOffsets::open(&mut start, &self.json(), 500, clock).unwrap()
+        ConsumerOffsets::open(&mut start, &self.json(), None, 500, clock).unwrap()
     }
 
     /// The offset of queue 0 as the next broker finds it.
@@ -178,7 +178,7 @@ fn a_damaged_file_with_nothing_to_take_its_place_is_refused() {
     fs::write(world.json(), "{").unwrap();
     let mut start = Kv::open(&world.kv()).unwrap();
     let clock = Arc::new(ManualClock::new(Millis(1)));
-    let opened = ConsumerOffsets::open(&mut start, &world.json(), 500, clock);
+    let opened = ConsumerOffsets::open(&mut start, &world.json(), None, 500, clock);
     let text = opened.err().unwrap().to_string();
     assert!(
         text.contains("consumerOffset.json cannot be read"),
@@ -259,7 +259,7 @@ fn what_was_committed_beyond_the_end_is_taken_back_for_good() {
 fn a_reset_is_told_once() {
     let world = World::new();
     let offsets = world.open();
-    offsets.reset("g", "t", 0, 5);
+    offsets.reset("g", "t", &[(0, 5)].into(), drop);
     assert_eq!(offsets.commit("g", "t", 0, 9), Commit::ResetPending);
     let told = [
         offsets.take_reset("g", "t", 0),
@@ -269,4 +269,71 @@ fn a_reset_is_told_once() {
     offsets.settle().unwrap();
     drop(offsets);
     assert_eq!(world.found(), Some(5));
+}
+
+impl World {
+    fn light_json(&self) -> PathBuf {
+        self.json().with_file_name("lmqConsumerOffset.json")
+    }
+
+    fn open_light(&self) -> ConsumerOffsets {
+        let mut start = Kv::open(&self.kv()).unwrap();
+        let clock = Arc::new(ManualClock::new(Millis(1)));
+        let (path, light) = (self.json(), self.light_json());
+        ConsumerOffsets::open(&mut start, &path, Some(&light), 500, clock).unwrap()
+    }
+}
+
+#[test]
+fn groups_of_light_queues_have_a_table_of_their_own_in_their_file() {
+    let world = World::new();
+    let java = JAVA.replace(
+        "\"pullOffsetTable\"",
+        "\"lmqOffsetTable\":{\"%LMQ%t@%LMQ%g\":30},\n\t\"pullOffsetTable\"",
+    );
+    fs::write(world.light_json(), java).unwrap();
+    let offsets = world.open_light();
+    assert_eq!(offsets.committed("g", "t", 1), Some(7));
+    assert_eq!(offsets.committed("%LMQ%g", "%LMQ%t", 0), Some(30));
+    offsets.commit("%LMQ%g", "%LMQ%t", 0, 31);
+    offsets.settle().unwrap();
+    offsets.persist().unwrap();
+    drop(offsets);
+    let text = fs::read_to_string(world.light_json()).unwrap();
+    let text: String = text.split_whitespace().collect();
+    assert!(
+        text.contains("\"lmqOffsetTable\":{\"%LMQ%t@%LMQ%g\":31}"),
+        "{text}"
+    );
+    assert!(
+        text.contains("\"offsetTable\":{\"t@g\":{\"0\":12,\"1\":7}}"),
+        "{text}"
+    );
+    assert_eq!(
+        world.open_light().committed("%LMQ%g", "%LMQ%t", 0),
+        Some(31)
+    );
+}
+
+#[test]
+fn light_queues_switched_on_and_off_take_no_offset_back() {
+    let world = World::new();
+    fs::write(world.json(), JAVA).unwrap();
+    // Nobody has written the other file yet.
+    let offsets = world.open_light();
+    assert_eq!(offsets.committed("g", "t", 0), Some(12));
+    offsets.commit("g", "t", 0, 13);
+    offsets.persist().unwrap();
+    offsets.settle().unwrap();
+    drop(offsets);
+    assert_eq!(world.open_light().committed("g", "t", 0), Some(13));
+    world.commit(14, true);
+    let offsets = world.open_light();
+    assert_eq!(offsets.committed("g", "t", 0), Some(14));
+    offsets.commit("g", "t", 0, 15);
+    offsets.persist().unwrap();
+    offsets.settle().unwrap();
+    drop(offsets);
+    // The file of before, which is ours.
+    assert_eq!(world.found(), Some(15));
 }

@@ -12,10 +12,18 @@ fn world() -> (tempfile::TempDir, PathBuf) {
     (directory, path)
 }
 
+fn settings(auto_create: bool) -> Arc<Live<BrokerConfig>> {
+    let config = BrokerConfig {
+        auto_create_subscription_group: auto_create,
+        ..BrokerConfig::default()
+    };
+    Arc::new(config.into())
+}
+
 fn open(path: &Path, auto_create: bool) -> SubscriptionGroupTable {
     let mut start = Kv::open(&path.with_file_name("kv")).unwrap();
     let clock = Arc::new(ManualClock::new(Millis(1)));
-    SubscriptionGroupTable::open(&mut start, path, auto_create, clock).unwrap()
+    SubscriptionGroupTable::open(&mut start, path, settings(auto_create), clock).unwrap()
 }
 
 #[test]
@@ -133,7 +141,7 @@ fn consumers_come_first_when_the_disk_cannot_be_written() {
     let memory = Memory::default();
     let mut start = memory.start();
     let clock = Arc::new(ManualClock::new(Millis(1)));
-    let table = SubscriptionGroupTable::open(&mut start, &path, true, clock).unwrap();
+    let table = SubscriptionGroupTable::open(&mut start, &path, settings(true), clock).unwrap();
     memory.fail(true);
     assert!(table.find_or_create("g").is_some() && table.contains("g"));
     let refused = table.update(SubscriptionGroupConfig::new("h"));

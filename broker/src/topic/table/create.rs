@@ -1,8 +1,9 @@
 //! Topics that come into being by their use.
 
-use super::{Change, TopicTable};
+use super::TopicTable;
+use crate::error::ChangeError;
+use crate::topic::Topic;
 use crate::topic::perm::{INHERIT, READ_WRITE};
-use crate::topic::{Topic, TopicError};
 use common::names;
 use common::wire::body::TopicConfig;
 use parking_lot::MutexGuard;
@@ -23,7 +24,7 @@ impl TopicTable {
         default_queue_nums: i32,
         unit_mode: bool,
         peer: SocketAddr,
-    ) -> Result<Option<Arc<Topic>>, TopicError> {
+    ) -> Result<Option<Arc<Topic>>, ChangeError> {
         names::validate_topic(topic)?;
         let changing = self.shared.changing.lock();
         if let Some(known) = self.get(topic) {
@@ -52,8 +53,8 @@ impl TopicTable {
     /// made by hand) is no model and does not look like one.
     fn template(&self, default_topic: &str) -> Option<Arc<Topic>> {
         let template = self.get(default_topic)?;
-        let disabled =
-            default_topic == names::AUTO_CREATE_TOPIC_KEY_TOPIC && !self.shared.rules.auto_create;
+        let disabled = default_topic == names::AUTO_CREATE_TOPIC_KEY_TOPIC
+            && !self.shared.settings.now().auto_create_topic_enable;
         if !disabled || template.perm == READ_WRITE {
             return Some(template);
         }
@@ -63,7 +64,7 @@ impl TopicTable {
         };
         let mut topics = self.shared.topics.write();
         let counter = topics.version.counter;
-        let tamed = topics.insert(&self.shared.rules, config, counter);
+        let tamed = topics.insert(&self.shared.settings.now(), config, counter);
         topics.note(&tamed);
         self.shared.generation.fetch_add(1, Ordering::AcqRel);
         Some(tamed)
@@ -79,7 +80,7 @@ impl TopicTable {
         queues: i32,
         order: bool,
         unit_mode: bool,
-    ) -> Result<Arc<Topic>, TopicError> {
+    ) -> Result<Arc<Topic>, ChangeError> {
         let topic = names::retry_topic(group);
         let sys_flag = names::unit_sys_flag(&topic, unit_mode);
         let fits = |known: &Arc<Topic>| {
@@ -113,14 +114,21 @@ impl TopicTable {
     ///
     /// # Errors
     /// The group's name makes no topic, or the change cannot be written.
-    pub fn ensure_dead_letter_topic(&self, group: &str) -> Result<Arc<Topic>, TopicError> {
-        let topic = names::dlq_topic(group);
-        if let Some(known) = self.get(&topic) {
+    pub fn ensure_dead_letter_topic(&self, group: &str) -> Result<Arc<Topic>, ChangeError> {
+        self.ensure_with_one_queue(&names::dlq_topic(group))
+    }
+
+    /// The topic, made with one queue if it is not there.
+    ///
+    /// # Errors
+    /// The name is none, or the topic cannot be written down.
+    pub fn ensure_with_one_queue(&self, topic: &str) -> Result<Arc<Topic>, ChangeError> {
+        if let Some(known) = self.get(topic) {
             return Ok(known);
         }
-        names::validate_topic(&topic)?;
+        names::validate_topic(topic)?;
         let changing = self.shared.changing.lock();
-        match self.get(&topic) {
+        match self.get(topic) {
             Some(known) => Ok(known),
             None => self.put(&changing, TopicConfig::new(topic, 1, READ_WRITE)),
         }
@@ -130,15 +138,8 @@ impl TopicTable {
         &self,
         changing: &MutexGuard<'_, ()>,
         config: TopicConfig,
-    ) -> Result<Arc<Topic>, TopicError> {
-        let put = vec![config];
-        let mut made = self.make(
-            changing,
-            Change {
-                put,
-                ..Change::default()
-            },
-        )?;
+    ) -> Result<Arc<Topic>, ChangeError> {
+        let mut made = self.make(changing, vec![config], &[])?;
         Ok(made.remove(0))
     }
 }

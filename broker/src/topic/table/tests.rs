@@ -1,8 +1,8 @@
 use super::*;
 use crate::attributes;
+use crate::error::ChangeError;
 use crate::kv::Kv;
 use crate::kv::testing::Memory;
-use crate::topic::TopicError;
 use crate::topic::perm::READ_WRITE;
 use common::clock::{ManualClock, Millis};
 use common::names;
@@ -21,7 +21,7 @@ struct World {
     _directory: tempfile::TempDir,
     path: PathBuf,
     clock: Arc<ManualClock>,
-    rules: TopicRules,
+    config: BrokerConfig,
 }
 
 impl World {
@@ -31,16 +31,11 @@ impl World {
             path: directory.path().join("config/topics.json"),
             _directory: directory,
             clock: Arc::new(ManualClock::new(Millis(1000))),
-            rules: TopicRules {
-                cluster_name: "c".to_owned(),
+            config: BrokerConfig {
+                broker_cluster_name: "c".to_owned(),
                 broker_name: "b".to_owned(),
-                auto_create: true,
-                default_queue_nums: 8,
-                cluster_topic: true,
-                broker_topic: false,
-                trace_topic: None,
-                protect_system_topics: true,
-                mixed_message_type: false,
+                broker_topic_enable: false,
+                ..BrokerConfig::default()
             },
         }
     }
@@ -48,7 +43,13 @@ impl World {
     fn open(&self) -> TopicTable {
         let clock = Arc::clone(&self.clock);
         let mut start = Kv::open(&self.path.with_file_name("kv")).unwrap();
-        TopicTable::open(&mut start, &self.path, self.rules.clone(), clock).unwrap()
+        TopicTable::open(
+            &mut start,
+            &self.path,
+            Arc::new(self.config.clone().into()),
+            clock,
+        )
+        .unwrap()
     }
 }
 
@@ -111,15 +112,15 @@ fn a_send_creates_a_topic_after_its_model() {
     assert_eq!((unit.read_queue_nums, unit.topic_sys_flag), (1, 2));
     assert!(matches!(
         table.create_on_send("t.x", "TBW102", 4, false, PEER),
-        Err(TopicError::Name(_))
+        Err(ChangeError::Name(_))
     ));
 }
 
 #[test]
 fn without_auto_creation_a_default_topic_made_by_hand_is_no_model() {
     let mut world = World::new();
-    world.rules.auto_create = false;
-    world.rules.protect_system_topics = false;
+    world.config.auto_create_topic_enable = false;
+    world.config.validate_system_topic_when_update_topic = false;
     let table = world.open();
     assert!(table.get("TBW102").is_none());
     table.update(TopicConfig::new("TBW102", 8, 7)).unwrap();
@@ -206,7 +207,7 @@ fn numbers_outside_their_range_are_refused_by_name() {
 #[test]
 fn a_restart_finds_everything_and_what_was_changed_of_system_topics() {
     let mut world = World::new();
-    world.rules.protect_system_topics = false;
+    world.config.validate_system_topic_when_update_topic = false;
     let table = world.open();
     table
         .update(TopicConfig {
@@ -274,12 +275,21 @@ fn a_change_that_cannot_be_written_does_not_happen() {
     let (world, memory) = (World::new(), Memory::default());
     let mut start = memory.start();
     let clock = world.clock.clone();
-    let table = TopicTable::open(&mut start, &world.path, world.rules.clone(), clock).unwrap();
+    let table = TopicTable::open(
+        &mut start,
+        &world.path,
+        Arc::new(world.config.clone().into()),
+        clock,
+    )
+    .unwrap();
     table.update(named("t")).unwrap();
     let generation = table.generation();
     memory.fail(true);
-    assert!(matches!(table.update(named("u")), Err(TopicError::Kv(_))));
-    assert!(matches!(table.delete("t"), Err(TopicError::Kv(_))));
+    assert!(matches!(
+        table.update(named("u")),
+        Err(ChangeError::Kv { .. })
+    ));
+    assert!(matches!(table.delete("t"), Err(ChangeError::Kv { .. })));
     assert!(table.create_on_send("v", "TBW102", 4, false, PEER).is_err());
     assert!(table.get("u").is_none() && table.get("v").is_none() && table.contains("t"));
     assert_eq!(table.generation(), generation);
@@ -315,6 +325,16 @@ fn the_file_follows_the_rows_and_they_count_until_somebody_else_writes_it() {
     drop(table);
     fs::remove_dir_all(world.path.with_file_name("kv")).unwrap();
     assert!(world.open().contains("w"));
+}
+
+#[test]
+fn other_settings_are_no_other_topics() {
+    let table = World::new().open();
+    let (before, generation) = (*table.changes().borrow(), table.generation());
+    table.settings_changed();
+    assert_ne!(table.generation(), generation);
+    // A name server that is told another version takes every topic anew, and undoes what was changed there.
+    assert_eq!(table.wrapper().data_version, before);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! What requests and name servers change about topics.
 
-use super::{Change, TopicTable};
+use super::TopicTable;
 use crate::attributes::{self, TOPIC_ATTRIBUTES};
-use crate::topic::TopicError;
+use crate::error::ChangeError;
 use common::names::{self, NameError};
 use common::wire::body::{KvTable, TopicConfig};
 
@@ -15,36 +15,35 @@ impl TopicTable {
     /// happens when nothing would differ.
     ///
     /// # Errors
-    /// See [`TopicError`]; then nothing was changed.
-    pub fn update(&self, config: TopicConfig) -> Result<(), TopicError> {
+    /// See [`ChangeError`]; then nothing was changed.
+    pub fn update(&self, config: TopicConfig) -> Result<(), ChangeError> {
         self.update_all(vec![config])
     }
 
     /// Creates or changes several topics, or none of them.
     ///
     /// # Errors
-    /// See [`TopicError`]; then nothing was changed.
-    pub fn update_all(&self, configs: Vec<TopicConfig>) -> Result<(), TopicError> {
+    /// See [`ChangeError`]; then nothing was changed.
+    pub fn update_all(&self, configs: Vec<TopicConfig>) -> Result<(), ChangeError> {
         for config in &configs {
             self.validate(config)?;
         }
         let changing = self.shared.changing.lock();
-        let mut change = Change::default();
+        let mut put = Vec::new();
         for mut config in configs {
             let current = self.get(&config.topic_name);
             let before = current.as_ref().map(|topic| &topic.attributes);
             config.attributes = attributes::alter(TOPIC_ATTRIBUTES, before, &config.attributes)?;
             if current.is_none_or(|current| **current != config) {
                 tracing::info!("topic {} is {config:?}", config.topic_name);
-                change.put.push(config);
+                put.push(config);
             }
         }
-        self.make(&changing, change)?;
+        self.make(&changing, put, &[])?;
         Ok(())
     }
 
-    fn validate(&self, config: &TopicConfig) -> Result<(), TopicError> {
-        let rules = &self.shared.rules;
+    fn validate(&self, config: &TopicConfig) -> Result<(), ChangeError> {
         names::validate_topic(&config.topic_name)?;
         self.refuse_system_topic(&config.topic_name)?;
         in_range("perm", config.perm, 0, MAX_PERM)?;
@@ -54,8 +53,8 @@ impl TopicTable {
             .attributes
             .get("+message.type")
             .is_some_and(|kind| kind == "MIXED");
-        if mixed && !rules.mixed_message_type {
-            return Err(TopicError::MixedMessageType);
+        if mixed && !self.shared.settings.now().enable_mixed_message_type {
+            return Err(ChangeError::MixedMessageType);
         }
         Ok(())
     }
@@ -64,7 +63,7 @@ impl TopicTable {
     ///
     /// # Errors
     /// The name is blank or a system topic's, or the change cannot be written.
-    pub fn delete(&self, topic: &str) -> Result<bool, TopicError> {
+    pub fn delete(&self, topic: &str) -> Result<bool, ChangeError> {
         if topic.trim().is_empty() {
             return Err(NameError::TopicBlank.into());
         }
@@ -73,24 +72,15 @@ impl TopicTable {
         if !self.contains(topic) {
             return Ok(false);
         }
-        let remove = vec![topic.to_owned()];
-        self.make(
-            &changing,
-            Change {
-                remove,
-                ..Change::default()
-            },
-        )?;
+        self.make(&changing, Vec::new(), &[topic])?;
         tracing::info!("topic {topic} deleted");
         Ok(true)
     }
 
     fn refuse_system_topic(&self, topic: &str) -> Result<(), NameError> {
-        let rules = &self.shared.rules;
-        if rules.protect_system_topics && rules.is_system_topic(topic) {
-            return Err(NameError::SystemTopic {
-                topic: topic.to_owned(),
-            });
+        let settings = self.shared.settings.now();
+        if settings.validate_system_topic_when_update_topic && settings.is_system_topic(topic) {
+            return Err(NameError::SystemTopic(topic.to_owned()));
         }
         Ok(())
     }
@@ -99,7 +89,7 @@ impl TopicTable {
     ///
     /// # Errors
     /// The change cannot be written.
-    pub fn mark_order_topics(&self, listed: &KvTable) -> Result<(), TopicError> {
+    pub fn mark_order_topics(&self, listed: &KvTable) -> Result<(), ChangeError> {
         let unmarked = || {
             listed
                 .table
@@ -115,23 +105,16 @@ impl TopicTable {
             order: true,
             ..TopicConfig::clone(&topic)
         });
-        let put = put.collect();
-        self.make(
-            &changing,
-            Change {
-                put,
-                ..Change::default()
-            },
-        )?;
+        self.make(&changing, put.collect(), &[])?;
         Ok(())
     }
 }
 
-fn in_range(field: &'static str, value: i32, low: i32, high: i32) -> Result<(), TopicError> {
+fn in_range(field: &'static str, value: i32, low: i32, high: i32) -> Result<(), ChangeError> {
     if (low..=high).contains(&value) {
         return Ok(());
     }
-    Err(TopicError::Range {
+    Err(ChangeError::Range {
         field,
         value,
         low,

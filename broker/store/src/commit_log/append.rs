@@ -1,8 +1,7 @@
 //! Appending: offsets and time are stamped, the batch is written, the tail moves.
 
-use std::io;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -99,9 +98,9 @@ impl CommitLog {
         work()
     }
 
-    /// Takes no more appends: what was written to `path` may not be on disk.
-    pub(crate) fn fence(&self, path: &Path, op: &'static str, source: &io::Error) {
-        self.tail.lock().fence(path, op, source);
+    /// Takes no more appends: after this error what was written may not be on disk.
+    pub(crate) fn fence(&self, error: &StoreError) {
+        self.tail.lock().fence(error);
     }
 
     /// Takes no more appends: the store is being shut down.
@@ -149,8 +148,11 @@ impl CommitLog {
         appended: &mut Vec<Appended>,
     ) -> Result<u64, StoreError> {
         let mut tail = self.tail.lock();
-        let start = tail.offset;
+        let (start, before) = (tail.offset, appended.len());
         let outcome = self.append_locked(&mut tail, batch, appended);
+        if outcome.is_err() {
+            batch.unsettle(appended.len() - before);
+        }
         self.written.store(tail.offset, Ordering::SeqCst);
         self.prepare_ahead(&mut tail);
         drop(tail);
@@ -200,9 +202,15 @@ impl CommitLog {
     /// The records that have to stay together, and their bytes.
     fn next_group(
         &self,
-        batch: &RecordBatch,
+        batch: &mut RecordBatch,
         start: usize,
     ) -> Result<(Range<usize>, u64), StoreError> {
+        let group = batch.entries[start].group;
+        let members = batch.entries[start..]
+            .iter()
+            .take_while(|other| group.is_some() && other.group == group);
+        let count = members.count().max(1);
+        batch.settle(start + count);
         let entry = &batch.entries[start];
         let alone = u64::from(entry.encoded.bytes);
         let limit = self.segments.bytes - BLANK_BYTES;
@@ -212,14 +220,8 @@ impl CommitLog {
                 limit,
             });
         }
-        if entry.group.is_none() {
-            return Ok((start..start + 1, alone));
-        }
-        let members = batch.entries[start..]
-            .iter()
-            .take_while(|other| other.group == entry.group);
-        let sizes = members.map(|member| u64::from(member.encoded.bytes));
-        let (count, bytes) = sizes.fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes));
+        let members = batch.entries[start..start + count].iter();
+        let bytes = members.map(|member| u64::from(member.encoded.bytes)).sum();
         if bytes > limit {
             return Ok((start..start + 1, alone));
         }
@@ -238,7 +240,7 @@ impl CommitLog {
             blank[..4].copy_from_slice(&size.to_be_bytes());
             blank[4..].copy_from_slice(&BLANK_MAGIC.to_be_bytes());
             let written = segment.file.write_at(&blank, tail.offset - segment.base);
-            written.map_err(|source| tail.write_failed(&segment, source))?;
+            written.map_err(|error| tail.write_failed(error))?;
         }
         tail.offset += blank_bytes;
         tail.segment = Some(next);
@@ -295,9 +297,15 @@ fn write_run(
     let (from, before) = (first.start, appended.len());
     let mut to = from;
     let mut at = tail.offset;
-    for entry in &batch.entries[run.clone()] {
-        let queue_offset = entry.queue.take_next(entry.queued);
-        let record = &mut batch.bytes[entry.start..];
+    for entry in &batch.entries[run] {
+        if entry.start != to {
+            // The record before it did not need all its room.
+            batch
+                .bytes
+                .copy_within(entry.start..entry.start + entry.len(), to);
+        }
+        let queue_offset = entry.queue_offset;
+        let record = &mut batch.bytes[to..];
         put(record, QUEUE_OFFSET_AT, queue_offset.to_be_bytes());
         put(record, PHYSICAL_OFFSET_AT, at.to_be_bytes());
         let time_at = usize::try_from(entry.encoded.store_timestamp_at).unwrap_or(usize::MAX);
@@ -314,16 +322,10 @@ fn write_run(
         at += u64::from(entry.encoded.bytes);
         to += entry.len();
     }
-    if let Err(source) = segment
-        .file
-        .write_at(&batch.bytes[from..to], tail.offset - segment.base)
-    {
-        let segment = Arc::clone(segment);
-        for entry in &batch.entries[run] {
-            entry.queue.give_back(entry.queued);
-        }
+    let (bytes, start) = (&batch.bytes[from..to], tail.offset - segment.base);
+    if let Err(error) = segment.file.write_at(bytes, start) {
         appended.truncate(before);
-        return Err(tail.write_failed(&segment, source));
+        return Err(tail.write_failed(error));
     }
     tail.offset = at;
     Ok(())
@@ -334,21 +336,21 @@ fn put(record: &mut [u8], at: usize, value: [u8; 8]) {
 }
 
 impl Tail {
-    fn fence(&mut self, path: &Path, op: &'static str, source: &io::Error) {
+    fn fence(&mut self, error: &StoreError) {
+        let StoreError::Io { op, path, source } = error else {
+            return;
+        };
         tracing::error!(path = %path.display(), op, %source, "the store is read-only from now on");
         self.fenced = Some(Fenced {
-            path: path.to_owned(),
+            path: path.clone(),
             reason: format!("{op}: {source}"),
         });
     }
 
     /// A full disk may have room again; after any other failure nobody knows what the file holds.
-    fn write_failed(&mut self, segment: &Segment, source: io::Error) -> StoreError {
-        let kind = source.kind();
-        if kind != io::ErrorKind::StorageFull && kind != io::ErrorKind::QuotaExceeded {
-            self.fence(&segment.path, "write", &source);
-        }
-        StoreError::io("write", &segment.path)(source)
+    fn write_failed(&mut self, error: StoreError) -> StoreError {
+        self.fence(&error);
+        error
     }
 
     fn refusal(&self) -> Option<StoreError> {

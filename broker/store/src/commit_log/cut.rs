@@ -1,15 +1,13 @@
 //! What recovery cuts off the log. Nothing of it was promised to anybody, unless a disk has damaged
 //! what it once held; so it is not thrown away but kept beside the log for whoever wants to look.
 
-use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::segments::{Segment, Segments, file_name};
 use crate::error::StoreError;
-use crate::files::StoreFile;
+use crate::files::if_there;
 use crate::planted::{Fault, planted};
 
 /// Directory below that of the log's files; the reference takes no notice of it.
@@ -37,10 +35,7 @@ pub(crate) fn cut(segments: &Segments, end: u64) -> Result<Option<Cut>, StoreErr
         directory: segments.directory.join(DIRECTORY),
     };
     // A recovery that was killed may have put something here whose name is not safe yet.
-    match segments.files.sync_directory(&aside.directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        synced => synced.map_err(StoreError::io("sync", &aside.directory))?,
-    }
+    if_there(segments.files.sync_directory(&aside.directory))?;
     let mut bytes = 0;
     let last = segments.holding(end);
     let next = last.as_ref().map_or(end, |last| last.base + segments.bytes);
@@ -61,8 +56,7 @@ pub(crate) fn cut(segments: &Segments, end: u64) -> Result<Option<Cut>, StoreErr
     if let Some(last) = &last
         && !planted(Fault::TailNotZeroed)
     {
-        let zeroed = last.file.zero(end - last.base, segments.bytes, true);
-        zeroed.map_err(StoreError::io("zero", &last.path))?;
+        last.file.zero(end - last.base, segments.bytes, true)?;
     }
     let found = Cut {
         at: end,
@@ -80,13 +74,12 @@ struct Aside<'a> {
 impl Aside<'_> {
     /// The bytes of a segment from `from` up to the last that is not zero.
     fn tail(&self, segment: &Segment, from: u64) -> Result<Bytes, StoreError> {
-        let failed = |op| StoreError::io(op, &segment.path);
         let (mut at, mut end) = (from, from);
         let map = |from: u64, to: u64| {
             let bytes = usize::try_from(to - from).unwrap_or(usize::MAX);
-            segment.file.view(from, bytes).map_err(failed("map"))
+            segment.file.view(from, bytes)
         };
-        while let Some(data) = segment.file.data_after(at).map_err(failed("search"))? {
+        while let Some(data) = segment.file.data_after(at)? {
             at = data.end.min(self.segments.bytes);
             if let Some(last) = map(data.start, at)?.iter().rposition(|byte| *byte != 0) {
                 end = data.start + last as u64 + 1;
@@ -110,32 +103,21 @@ impl Aside<'_> {
             return Ok(());
         }
         let unfinished = path.with_extension("tmp");
-        match files.delete(&unfinished) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(StoreError::io("delete", &unfinished)(error));
-            }
-            _ => {}
-        }
-        let failed = |op| StoreError::io(op, &unfinished);
-        let copy = files
-            .create(&unfinished, bytes.len() as u64, true)
-            .map_err(failed("reserve"))?;
+        files.delete_if_there(&unfinished)?;
+        let copy = files.create(unfinished, bytes.len() as u64, true)?;
         for (piece, at) in bytes.chunks(PIECE_BYTES).zip((0..).step_by(PIECE_BYTES)) {
-            copy.write_at(piece, at).map_err(failed("write"))?;
+            copy.write_at(piece, at)?;
         }
         if !planted(Fault::RenamedBeforeSync) {
-            copy.sync().map_err(failed("sync"))?;
+            copy.sync()?;
         }
-        files.rename(&unfinished, &path).map_err(failed("rename"))
+        files.rename(&copy.path, &path)
     }
 
     /// Moves a whole segment aside.
     fn take(&self, segment: &Segment) -> Result<(), StoreError> {
         let (path, _) = self.free_name(segment.base, None)?;
-        self.segments
-            .files
-            .rename(&segment.path, &path)
-            .map_err(StoreError::io("rename", &segment.path))
+        self.segments.files.rename(segment.path(), &path)
     }
 
     /// A name for what stood at `position`; true if these very bytes lie there already.
@@ -145,12 +127,8 @@ impl Aside<'_> {
         bytes: Option<&Bytes>,
     ) -> Result<(PathBuf, bool), StoreError> {
         let files = &self.segments.files;
-        files
-            .create_directories(&self.directory, true)
-            .map_err(StoreError::io("create", &self.directory))?;
-        let listed = files
-            .list(&self.directory)
-            .map_err(StoreError::io("list", &self.directory))?;
+        files.create_directories(&self.directory, true)?;
+        let listed = files.list(&self.directory)?;
         let mut number = 1_u32;
         loop {
             let name = format!("{}-{number}", file_name(position));
@@ -158,14 +136,10 @@ impl Aside<'_> {
             let Some((_, size)) = listed.iter().find(|(other, _)| *other == name) else {
                 return Ok((path, false));
             };
-            if let Some(bytes) = bytes.filter(|bytes| bytes.len() as u64 == *size) {
-                let open = || -> io::Result<Bytes> {
-                    let file: Arc<dyn StoreFile> = files.open(&path)?;
-                    file.view(0, bytes.len())
-                };
-                if open().map_err(StoreError::io("read", &path))? == *bytes {
-                    return Ok((path, true));
-                }
+            if let Some(bytes) = bytes.filter(|bytes| bytes.len() as u64 == *size)
+                && files.open(path.clone())?.view(0, bytes.len())? == *bytes
+            {
+                return Ok((path, true));
             }
             number += 1;
         }

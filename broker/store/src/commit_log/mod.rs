@@ -2,7 +2,7 @@
 
 mod append;
 pub(crate) mod cut;
-mod place;
+pub(crate) mod place;
 mod prepare;
 pub(crate) mod recover;
 pub(crate) mod segments;

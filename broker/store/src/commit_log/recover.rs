@@ -138,8 +138,5 @@ pub(crate) fn start_segment(
 fn rest_of(segments: &Segments, segment: &Segment, at: u64) -> Result<bytes::Bytes, StoreError> {
     let from = at - segment.base;
     let left = usize::try_from(segments.bytes - from).unwrap_or(usize::MAX);
-    segment
-        .file
-        .view(from, left)
-        .map_err(StoreError::io("map", &segment.path))
+    segment.file.view(from, left)
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 
 use crate::error::StoreError;
-use crate::files::{Files, StoreFile};
+use crate::files::{FileSystem, NamedFile};
 use crate::planted::{Fault, planted};
 
 /// One file of the log.
@@ -16,8 +16,13 @@ use crate::planted::{Fault, planted};
 pub(crate) struct Segment {
     /// Position of its first byte in the log.
     pub(crate) base: u64,
-    pub(crate) path: PathBuf,
-    pub(crate) file: Arc<dyn StoreFile>,
+    pub(crate) file: NamedFile,
+}
+
+impl Segment {
+    pub(crate) fn path(&self) -> &Path {
+        &self.file.path
+    }
 }
 
 /// The files of the log, in order, without holes.
@@ -26,7 +31,7 @@ pub(crate) struct Segments {
     /// Bytes of each of them.
     pub(crate) bytes: u64,
     pub(super) directory: PathBuf,
-    pub(super) files: Arc<dyn Files>,
+    pub(super) files: FileSystem,
     list: RwLock<Vec<Arc<Segment>>>,
 }
 
@@ -38,26 +43,17 @@ pub(crate) fn file_name(base: u64) -> String {
 impl Segments {
     /// Opens the segments in `directory`, which is created if it is not there.
     pub(crate) fn open(
-        files: Arc<dyn Files>,
+        files: FileSystem,
         directory: &Path,
         bytes: u64,
     ) -> Result<Self, StoreError> {
-        files
-            .create_directories(directory, true)
-            .map_err(StoreError::io("create", directory))?;
+        files.create_directories(directory, true)?;
         // A file whose maker was killed before its name was safe is used like every other.
-        files
-            .sync_directory(directory)
-            .map_err(StoreError::io("sync", directory))?;
-        let mut listed = files
-            .list(directory)
-            .map_err(StoreError::io("list", directory))?;
+        files.sync_directory(directory)?;
+        let mut listed = files.list(directory)?;
         // A crash between creating and sizing a file leaves an empty one, always the last.
         if let Some((name, _)) = listed.pop_if(|(_, size)| *size == 0) {
-            let path = directory.join(name);
-            files
-                .delete(&path)
-                .map_err(StoreError::io("delete", &path))?;
+            files.delete(&directory.join(name))?;
         }
         let mut list: Vec<Arc<Segment>> = Vec::with_capacity(listed.len());
         for (name, size) in listed {
@@ -80,8 +76,8 @@ impl Segments {
                     "expected the CommitLog file {expected} here"
                 )));
             }
-            let file = files.open(&path).map_err(StoreError::io("open", &path))?;
-            list.push(Arc::new(Segment { base, path, file }));
+            let file = files.open(path)?;
+            list.push(Arc::new(Segment { base, file }));
         }
         Ok(Self {
             bytes,
@@ -109,20 +105,22 @@ impl Segments {
         list.get(at).cloned()
     }
 
+    /// The file that holds `offset`, for whoever has to name it; empty without any.
+    pub(crate) fn path_of(&self, offset: u64) -> PathBuf {
+        let segment = self.holding(offset);
+        segment.map_or_else(PathBuf::new, |segment| segment.path().to_owned())
+    }
+
     /// Reserves the segment that starts at `base`; it joins the list with [`Self::add`].
     pub(crate) fn create(&self, base: u64) -> Result<Arc<Segment>, StoreError> {
         let path = self.directory.join(file_name(base));
-        let file = self
-            .files
-            .create(&path, self.bytes, !planted(Fault::SegmentNameNotSynced))
-            .map_err(|source| match StoreError::io("reserve", &path)(source) {
-                StoreError::DiskFull { path, .. } => StoreError::DiskFull {
-                    path,
-                    bytes: self.bytes,
-                },
-                other => other,
-            })?;
-        Ok(Arc::new(Segment { base, path, file }))
+        let (bytes, safe) = (self.bytes, !planted(Fault::SegmentNameNotSynced));
+        let made = self.files.create(path, bytes, safe);
+        let file = made.map_err(|error| match error {
+            StoreError::DiskFull { path, .. } => StoreError::DiskFull { path, bytes },
+            other => other,
+        })?;
+        Ok(Arc::new(Segment { base, file }))
     }
 
     /// Appends a segment to the list.
@@ -158,9 +156,7 @@ impl Segments {
 
     /// Deletes a segment that is not in the list.
     pub(crate) fn discard(&self, segment: &Segment) -> Result<(), StoreError> {
-        self.files
-            .delete(&segment.path)
-            .map_err(StoreError::io("delete", &segment.path))
+        self.files.delete(segment.path())
     }
 
     /// A view of `bytes` bytes at `offset`, all in one segment; `None` where there is none.
@@ -168,9 +164,10 @@ impl Segments {
         let segment = self.holding(offset)?;
         match segment.file.view(offset - segment.base, bytes) {
             Ok(view) => Some(view),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => None,
+            Err(error) if error.is(io::ErrorKind::UnexpectedEof) => None,
             Err(error) => {
-                tracing::error!(path = %segment.path.display(), %error, "a segment cannot be read");
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::error!(%error, cause, "a segment cannot be read");
                 None
             }
         }
@@ -180,6 +177,7 @@ impl Segments {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::Files as _;
     use crate::sim::SimFiles;
 
     fn open(names: &[(&str, u64)]) -> Result<Segments, StoreError> {
@@ -190,7 +188,7 @@ mod tests {
                 .create(&Path::new("/log").join(name), *bytes, false)
                 .unwrap();
         }
-        Segments::open(files, Path::new("/log"), 100)
+        Segments::open(FileSystem::new(files), Path::new("/log"), 100)
     }
 
     #[test]

@@ -7,16 +7,16 @@
 //! Units are written together with those of their queue. What stands behind the last one that a
 //! queue's unit leads to counts for nothing.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::{Buf as _, BufMut as _};
 use parking_lot::Mutex;
 
 use super::unit::{TAGS_CODE_AT, UNIT_BYTES, Unit};
 use crate::commit_log::segments::file_name;
 use crate::error::StoreError;
-use crate::files::{Files, StoreFile};
+use crate::files::{FileSystem, NamedFile};
 
 /// Bytes of a unit without a bitmap, which is all that is written.
 pub(crate) const EXT_UNIT_BYTES: usize = 20;
@@ -51,7 +51,7 @@ fn address(position: u64) -> i64 {
 
 /// The ext files of one queue.
 #[derive(Debug)]
-pub(super) struct Ext {
+pub(crate) struct Ext {
     directory: PathBuf,
     file_bytes: u64,
     /// Whether new units of the queue get one here.
@@ -59,11 +59,11 @@ pub(super) struct Ext {
     /// Where the next unit goes; `None` until that is known.
     end: Mutex<Option<u64>>,
     /// The file read last.
-    open: Mutex<Option<(u64, Arc<dyn StoreFile>)>>,
+    open: Mutex<Option<(u64, Arc<NamedFile>)>>,
 }
 
 impl Ext {
-    pub(super) fn new(directory: PathBuf, file_bytes: u64, writes: bool) -> Self {
+    pub(crate) fn new(directory: PathBuf, file_bytes: u64, writes: bool) -> Self {
         Self {
             directory,
             file_bytes,
@@ -82,16 +82,14 @@ impl Ext {
     }
 
     /// Start positions of the files, checked.
-    pub(super) fn files_there(&self, files: &dyn Files) -> Result<Vec<u64>, StoreError> {
-        let listed = files
-            .list(&self.directory)
-            .map_err(StoreError::io("list", &self.directory))?;
+    pub(super) fn files_there(&self, files: &FileSystem) -> Result<Vec<u64>, StoreError> {
+        let listed = files.list(&self.directory)?;
         let mut bases = Vec::with_capacity(listed.len());
         for (name, bytes) in listed {
             let path = self.directory.join(&name);
             if bytes == 0 {
                 // Created, but not synced before a crash.
-                delete(files, &path)?;
+                files.delete_if_there(&path)?;
                 continue;
             }
             let base = name.parse().ok();
@@ -114,7 +112,7 @@ impl Ext {
     /// whatever stands behind it is wiped. Called by one thread at a time.
     pub(super) fn append(
         &self,
-        files: &dyn Files,
+        files: &FileSystem,
         units: &mut [u8],
         times: &[i64],
         last_address: impl FnOnce() -> Result<Option<i64>, StoreError>,
@@ -138,10 +136,10 @@ impl Ext {
                 && let Some((unit, time)) = units.next()
             {
                 let code = &mut unit[TAGS_CODE_AT..];
-                bytes.extend_from_slice(&20_i16.to_be_bytes());
+                bytes.put_i16(20);
                 bytes.extend_from_slice(code);
-                bytes.extend_from_slice(&time.to_be_bytes());
-                bytes.extend_from_slice(&[0; 2]);
+                bytes.put_i64(*time);
+                bytes.put_u16(0);
                 code.copy_from_slice(&address(end).to_be_bytes());
                 end += EXT_UNIT_BYTES as u64;
             }
@@ -149,10 +147,8 @@ impl Ext {
                 bytes.extend_from_slice(&END_MARK);
                 end = base + self.file_bytes;
             }
-            let path = self.path(base);
-            self.open_or_create(files, &path)?
-                .write_at(&bytes, start - base)
-                .map_err(StoreError::io("write", &path))?;
+            let file = self.open_or_create(files, base)?;
+            file.write_at(&bytes, start - base)?;
         }
         *self.end.lock() = Some(end);
         Ok(())
@@ -163,24 +159,16 @@ impl Ext {
         self.base(end) + self.file_bytes - end >= MIN_FILE_BYTES
     }
 
-    fn open_or_create(
-        &self,
-        files: &dyn Files,
-        path: &Path,
-    ) -> Result<Arc<dyn StoreFile>, StoreError> {
-        match files.open(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let made = files.create_directories(&self.directory, false);
-                made.map_err(StoreError::io("create", &self.directory))?;
-                let made = files.create(path, self.file_bytes, false);
-                made.map_err(StoreError::io("create", path))
-            }
-            opened => opened.map_err(StoreError::io("open", path)),
+    fn open_or_create(&self, files: &FileSystem, base: u64) -> Result<NamedFile, StoreError> {
+        if let Some(file) = files.open_if_there(self.path(base))? {
+            return Ok(file);
         }
+        files.create_directories(&self.directory, false)?;
+        files.create(self.path(base), self.file_bytes, false)
     }
 
     /// The position behind the unit at `last`, with nothing behind it.
-    fn find_end(&self, files: &dyn Files, last: Option<i64>) -> Result<u64, StoreError> {
+    fn find_end(&self, files: &FileSystem, last: Option<i64>) -> Result<u64, StoreError> {
         let mut end = 0;
         if let Some(at) = last.and_then(position) {
             let bytes = self.read(files, at, EXT_UNIT_BYTES)?;
@@ -193,18 +181,17 @@ impl Ext {
         for base in self.files_there(files)? {
             let path = self.path(base);
             if base >= end {
-                delete(files, &path)?;
+                files.delete_if_there(&path)?;
             } else if end < base + self.file_bytes {
-                let file = files.open(&path).map_err(StoreError::io("open", &path))?;
-                let wiped = file.zero(end - base, self.file_bytes, false);
-                wiped.map_err(StoreError::io("zero", &path))?;
+                let file = files.open(path)?;
+                file.zero(end - base, self.file_bytes, false)?;
             }
         }
         Ok(end)
     }
 
     /// Puts the tags codes into `units` that have addresses. An address that leads to nothing stays.
-    pub(super) fn resolve(&self, files: &dyn Files, units: &mut [Unit]) -> Result<(), StoreError> {
+    pub(super) fn resolve(&self, files: &FileSystem, units: &mut [Unit]) -> Result<(), StoreError> {
         let (mut from, mut bytes) = (0, Vec::new());
         let mut left = units.len();
         for unit in units {
@@ -225,26 +212,19 @@ impl Ext {
     }
 
     /// At most `bytes` from a position on, less at the end of a file, nothing where there is none.
-    fn read(&self, files: &dyn Files, at: u64, bytes: usize) -> Result<Vec<u8>, StoreError> {
+    fn read(&self, files: &FileSystem, at: u64, bytes: usize) -> Result<Vec<u8>, StoreError> {
         let base = self.base(at);
-        let path = self.path(base);
-        let open = self
-            .open
-            .lock()
-            .as_ref()
-            .filter(|open| open.0 == base)
-            .map(|open| Arc::clone(&open.1));
-        let file = match open {
-            Some(file) => file,
-            None => match files.open(&path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-                opened => opened.map_err(StoreError::io("open", &path))?,
+        let open = self.open.lock().clone();
+        let file = match open.filter(|open| open.0 == base) {
+            Some((_, file)) => file,
+            None => match files.open_if_there(self.path(base))? {
+                Some(file) => Arc::new(file),
+                None => return Ok(Vec::new()),
             },
         };
         let left = usize::try_from(base + self.file_bytes - at).unwrap_or(usize::MAX);
         let mut read = vec![0; bytes.min(left)];
-        file.read_at(&mut read, at - base)
-            .map_err(StoreError::io("read", &path))?;
+        file.read_at(&mut read, at - base)?;
         *self.open.lock() = Some((base, file));
         Ok(read)
     }
@@ -255,13 +235,14 @@ impl Ext {
     }
 
     /// Deletes the files that lie before the unit of an address.
-    pub(super) fn delete_below(&self, files: &dyn Files, oldest: i64) -> Result<(), StoreError> {
+    pub(super) fn delete_below(&self, files: &FileSystem, oldest: i64) -> Result<(), StoreError> {
         let Some(at) = position(oldest) else {
             return Ok(());
         };
         let old = self.files_there(files)?.into_iter();
         for base in old.filter(|base| base + self.file_bytes <= at) {
-            delete(files, &self.path(base))?;
+            // A topic may be deleted meanwhile.
+            files.delete_if_there(&self.path(base))?;
         }
         self.open
             .lock()
@@ -270,18 +251,9 @@ impl Ext {
     }
 }
 
-fn delete(files: &dyn Files, path: &Path) -> Result<(), StoreError> {
-    match files.delete(path) {
-        // A topic was deleted meanwhile.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        deleted => deleted.map_err(StoreError::io("delete", path)),
-    }
-}
-
 /// The tags code of the unit that starts `bytes`, if there is one.
-fn decode(bytes: &[u8]) -> Option<i64> {
-    let (size, rest) = bytes.split_first_chunk()?;
-    let size = usize::try_from(i16::from_be_bytes(*size)).ok()?;
-    (size >= EXT_UNIT_BYTES && bytes.len() >= EXT_UNIT_BYTES)
-        .then_some(i64::from_be_bytes(*rest.first_chunk()?))
+pub(crate) fn decode(bytes: &[u8]) -> Option<i64> {
+    let mut unit = bytes.get(..EXT_UNIT_BYTES)?;
+    let size = usize::try_from(unit.get_i16()).ok()?;
+    (size >= EXT_UNIT_BYTES).then(|| unit.get_i64())
 }

@@ -1,7 +1,6 @@
 //! One queue: its next offset, the units not yet in its files, and its files.
 
 use std::fmt;
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -9,14 +8,15 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use super::ext::Ext;
-use super::unit::{UNIT_BYTES, Unit};
+use super::unit::{QueueKind, Unit};
 use crate::commit_log::segments::file_name;
 use crate::error::StoreError;
-use crate::files::{Files, StoreFile};
+use crate::files::{FileSystem, NamedFile};
 use crate::index::keys::TopicHash;
 use crate::planted::{Fault, planted};
 
 mod extended;
+mod find;
 mod oldest;
 mod recover;
 
@@ -31,14 +31,18 @@ const MAX_HOLE_UNITS: u64 = 1_000_000;
 const NO_RECORD: u64 = u64::MAX;
 
 /// A queue of a topic. Held by whoever sends to it or waits for it.
+///
+/// Offsets count messages, indexes count units: the same but in a queue of [`QueueKind::Batch`].
 pub struct Queue {
     topic: Arc<str>,
     topic_hash: TopicHash,
     id: u32,
+    home: Arc<Home>,
     /// Offset of the next message; changes only under the log's append lock.
     next: AtomicU64,
     /// End of what consumers can see.
     visible: AtomicU64,
+    /// Index of the oldest message's unit.
     min: AtomicU64,
     /// Position of the oldest message's record, or a lower one; [`NO_RECORD`] without messages.
     /// Changes with `min`, under the lock of the tail.
@@ -51,57 +55,66 @@ pub struct Queue {
     deleted: AtomicBool,
     /// Its topic can be no directory: its units live in memory only.
     homeless: bool,
-    /// During recovery: there may be something behind the end in its files.
-    littered: AtomicBool,
     tail: Mutex<Tail>,
-    /// For a queue that has, or gets, ext units.
-    ext: Option<Box<Ext>>,
+    extra: Option<Box<Extra>>,
+}
+
+/// What few queues have.
+pub(super) enum Extra {
+    /// Its units lead to ext units, or will.
+    Ext(Ext),
+    /// Offset of the oldest message, in a queue where that is not the index of its unit. Changes with
+    /// `min`.
+    Batch(AtomicU64),
 }
 
 // There are tens of thousands of them.
 const _: () = assert!(size_of::<Queue>() <= 168);
 
-/// The units from `first` on.
+/// The units from index `first` on.
 #[derive(Default)]
 struct Tail {
     first: u64,
     units: Vec<u8>,
-    /// Units below this offset are in the files.
+    /// Units below this index are in the files.
     filed: u64,
     /// Store times of the units from `filed` on, if ext units are written.
     times: Vec<i64>,
     /// The file read last, while the queue is in use. Idle queues are many: they carry no more than
     /// a pointer for it.
-    open: Option<Box<OpenFile>>,
+    open: Option<Arc<OpenFile>>,
     /// Used since the last write-out.
     active: bool,
+    /// During recovery: there may be something behind the end in the files.
+    littered: bool,
 }
 
 /// A file that starts at position `base` of the queue.
 struct OpenFile {
     base: u64,
-    file: Arc<dyn StoreFile>,
+    file: NamedFile,
 }
 
 /// Where a unit is in the files.
 #[derive(Clone, Copy)]
-struct Place {
-    base: u64,
-    at: u64,
+pub(crate) struct Place {
+    pub(crate) base: u64,
+    pub(crate) at: u64,
 }
 
-/// Where all queues have their files.
+/// Where all queues of a kind have their files.
 #[derive(Debug)]
-pub(super) struct Home {
-    pub(super) files: Arc<dyn Files>,
-    pub(super) directory: PathBuf,
+pub(crate) struct Home {
+    pub(crate) files: FileSystem,
+    pub(crate) kind: QueueKind,
+    pub(crate) directory: PathBuf,
     /// Bytes of each file.
-    pub(super) file_bytes: u64,
+    pub(crate) file_bytes: u64,
 }
 
 impl Home {
-    fn place(&self, offset: u64) -> Place {
-        let position = offset * UNIT_BYTES as u64;
+    pub(crate) fn place(&self, index: u64) -> Place {
+        let position = index * self.unit_bytes();
         let at = position % self.file_bytes;
         Place {
             base: position - at,
@@ -115,33 +128,46 @@ impl Home {
         path
     }
 
-    fn path(&self, queue: &Queue, base: u64) -> PathBuf {
+    pub(crate) fn path(&self, queue: &Queue, base: u64) -> PathBuf {
         let mut path = self.directory(queue);
         path.push(file_name(base));
         path
     }
 
     /// Opens the file of `queue` that starts at `base`.
-    fn open(&self, queue: &Queue, base: u64) -> Result<Arc<dyn StoreFile>, StoreError> {
-        let path = self.path(queue, base);
-        self.files
-            .open(&path)
-            .map_err(StoreError::io("open", &path))
+    pub(crate) fn open(&self, queue: &Queue, base: u64) -> Result<NamedFile, StoreError> {
+        self.files.open(self.path(queue, base))
     }
 
-    /// Offset of the first unit in the file after the one that holds `offset`.
-    pub(super) fn next_file_start(&self, offset: u64) -> u64 {
-        let per_file = self.file_bytes / UNIT_BYTES as u64;
-        (offset / per_file + 1) * per_file
+    /// Start positions of the files of `queue`, as far as their names are positions.
+    fn bases(&self, queue: &Queue) -> Result<Vec<u64>, StoreError> {
+        let listed = self.files.list(&self.directory(queue))?;
+        let bases = listed.iter().filter_map(|(name, _)| name.parse().ok());
+        Ok(bases.collect())
+    }
+
+    pub(crate) fn unit_bytes(&self) -> u64 {
+        self.kind.unit_bytes() as u64
     }
 }
 
 impl Queue {
-    pub(super) fn new(topic: Arc<str>, id: u32, homeless: bool, ext: Option<Ext>) -> Self {
+    pub(crate) fn new(
+        topic: Arc<str>,
+        id: u32,
+        home: Arc<Home>,
+        homeless: bool,
+        ext: Option<Ext>,
+    ) -> Self {
+        let extra = match home.kind {
+            QueueKind::Simple => ext.map(Extra::Ext),
+            QueueKind::Batch => Some(Extra::Batch(AtomicU64::new(0))),
+        };
         Self {
             topic_hash: TopicHash::of(&topic),
             topic,
             id,
+            home,
             next: AtomicU64::new(0),
             visible: AtomicU64::new(0),
             min: AtomicU64::new(0),
@@ -151,9 +177,8 @@ impl Queue {
             dirty: AtomicBool::new(false),
             deleted: AtomicBool::new(false),
             homeless,
-            littered: AtomicBool::new(false),
             tail: Mutex::default(),
-            ext: ext.map(Box::new),
+            extra: extra.map(Box::new),
         }
     }
 
@@ -177,6 +202,11 @@ impl Queue {
         self.id
     }
 
+    /// What its units are.
+    pub fn kind(&self) -> QueueKind {
+        self.home.kind
+    }
+
     /// End of what consumers can see: the offset of the next message they will.
     pub fn max_offset(&self) -> u64 {
         self.visible.load(Ordering::SeqCst)
@@ -184,7 +214,42 @@ impl Queue {
 
     /// Offset of the oldest message.
     pub fn min_offset(&self) -> u64 {
+        match self.extra.as_deref() {
+            Some(Extra::Batch(min)) => min.load(Ordering::Acquire),
+            _ => self.min_index(),
+        }
+    }
+
+    /// Offset of the message with which a unit of the queue begins.
+    fn offset(&self, index: u64, unit: &Unit) -> u64 {
+        match self.home.kind {
+            QueueKind::Simple => index,
+            QueueKind::Batch => unit.base,
+        }
+    }
+
+    fn min_index(&self) -> u64 {
         self.min.load(Ordering::Acquire)
+    }
+
+    /// The queue begins with message `offset`, whose unit has this index.
+    fn set_min(&self, index: u64, offset: u64) {
+        if let Some(Extra::Batch(min)) = self.extra.as_deref() {
+            min.store(offset, Ordering::Release);
+        }
+        self.min.store(index, Ordering::Release);
+    }
+
+    /// Index behind the last unit.
+    fn end(&self) -> u64 {
+        self.tail.lock().end(self.home.kind)
+    }
+
+    fn ext(&self) -> Option<&Ext> {
+        match self.extra.as_deref() {
+            Some(Extra::Ext(ext)) => Some(ext),
+            _ => None,
+        }
     }
 
     /// From now on arrivals in this queue are reported, until as many calls of [`Self::unwatch`].
@@ -212,59 +277,65 @@ impl Queue {
         self.deleted.store(true, Ordering::Release);
     }
 
-    /// Offset for the next message, which consumers see if it is `queued`; under the append lock.
-    pub(crate) fn take_next(&self, queued: bool) -> u64 {
-        if !queued {
+    /// Offset for the next record, which takes as many as it has messages that consumers see; under
+    /// the append lock.
+    pub(crate) fn take_next(&self, messages: u32) -> u64 {
+        if messages == 0 {
             return 0;
         }
         let next = self.next.load(Ordering::Relaxed);
-        self.next.store(next + 1, Ordering::Relaxed);
+        self.next
+            .store(next + u64::from(messages), Ordering::Relaxed);
         next
     }
 
-    /// Undoes the last [`Self::take_next`]; under the append lock.
-    pub(crate) fn give_back(&self, queued: bool) {
-        if queued {
-            self.next.fetch_sub(1, Ordering::Relaxed);
-        }
+    /// Undoes a [`Self::take_next`]; under the append lock.
+    pub(crate) fn give_back(&self, messages: u32) {
+        self.next.fetch_sub(u64::from(messages), Ordering::Relaxed);
     }
 
-    /// Adds the unit of message `offset`, unless it is there already. True when it was added.
+    /// Adds a unit, unless it is there already. True when it was added.
     /// Called by whoever dispatches, one thread at a time.
-    pub(crate) fn push(&self, offset: u64, unit: Unit, store_timestamp: i64) -> bool {
+    pub(crate) fn push(&self, unit: Unit) -> bool {
+        let offset = unit.base;
         let mut tail = self.tail.lock();
-        let end = tail.end();
+        let next = self.visible.load(Ordering::Relaxed);
         // A crash may have left a queue's second file and lost its first: a queue without messages
         // begins where its first one says.
-        let empty =
-            tail.units.is_empty() && self.min_offset() == end && !planted(Fault::LostFirstFileKept);
-        if offset < end && !empty {
+        let empty = tail.units.is_empty()
+            && self.min_offset() == next
+            && self.home.kind == QueueKind::Simple
+            && !planted(Fault::LostFirstFileKept);
+        if offset < next && !empty {
             return false;
         }
-        if end == 0 || offset < end {
-            (tail.first, tail.filed) = (offset, offset);
-        } else if offset - end > MAX_HOLE_UNITS {
+        if next == 0 || offset < next {
+            if self.home.kind == QueueKind::Simple {
+                (tail.first, tail.filed) = (offset, offset);
+            }
+        } else if offset - next > MAX_HOLE_UNITS {
             tracing::error!(queue = ?self, offset, "a record names an offset far beyond the queue");
             return false;
-        } else {
+        } else if self.home.kind == QueueKind::Simple {
             // Units lost with a damaged file stay blank, so that an index is a message's offset.
-            for _ in end..offset {
-                tail.units.extend_from_slice(&Unit::BLANK.encode());
+            for _ in next..offset {
+                self.home.kind.encode(&Unit::BLANK, &mut tail.units);
             }
         }
+        let index = tail.end(self.home.kind);
         if self.oldest.load(Ordering::Relaxed) == NO_RECORD {
             self.oldest.store(unit.physical_offset, Ordering::Relaxed);
-            self.min.store(offset, Ordering::Release);
+            self.set_min(index, offset);
         }
-        tail.units.extend_from_slice(&unit.encode());
+        self.home.kind.encode(&unit, &mut tail.units);
         if self.writes_ext() {
-            let unfiled = units_from(offset + 1 - tail.filed);
+            let unfiled = units_from(index + 1 - tail.filed);
             tail.times.resize(unfiled - 1, 0);
-            tail.times.push(store_timestamp);
+            tail.times.push(unit.store_timestamp);
         }
         tail.active = true;
         drop(tail);
-        self.visible.store(offset + 1, Ordering::SeqCst);
+        self.visible.store(unit.next(), Ordering::SeqCst);
         true
     }
 
@@ -274,10 +345,10 @@ impl Queue {
         if !planted(Fault::NextOffsetForgotten) {
             self.next.store(self.max_offset(), Ordering::Relaxed);
         }
-        self.tail.lock().trim(0);
+        self.tail.lock().trim(self.home.kind, 0);
     }
 
-    /// Units below this offset are in files.
+    /// Units below this index are in files.
     pub(super) fn filed(&self) -> u64 {
         self.tail.lock().filed
     }
@@ -287,86 +358,105 @@ impl Queue {
         !self.dirty.load(Ordering::Relaxed) && !self.dirty.swap(true, Ordering::Relaxed)
     }
 
-    /// Reads the units from `from` on, at most `count`, fewer at the end of the queue, of a file
-    /// or of what is in files. `out` is replaced. True when a file was read, which then stays open
-    /// until a write-out finds the queue idle.
-    pub(super) fn read(
+    /// Reads the units from the one with message `from` on, at most `count`, fewer at the end of the
+    /// queue, of a file or of what is in files. `out` is replaced. True when a file was read, which
+    /// then stays open until a write-out finds the queue idle.
+    pub(crate) fn read(
         &self,
-        home: &Home,
+        from: u64,
+        count: usize,
+        out: &mut Vec<Unit>,
+    ) -> Result<bool, StoreError> {
+        let index = match self.home.kind {
+            QueueKind::Simple => from,
+            QueueKind::Batch => self.index_of(from)?,
+        };
+        self.read_units(index, count, out)
+    }
+
+    /// As [`Self::read`], from an index on.
+    pub(crate) fn read_units(
+        &self,
         from: u64,
         count: usize,
         out: &mut Vec<Unit>,
     ) -> Result<bool, StoreError> {
         out.clear();
         let mut tail = self.tail.lock();
-        let left = usize::try_from(tail.end().saturating_sub(from)).unwrap_or(usize::MAX);
+        let left = units_from(tail.end(self.home.kind).saturating_sub(from));
         let count = left.min(count);
         if from >= tail.first {
-            let at = units_len(from - tail.first);
-            let units = tail.units.get(at..).unwrap_or_default().as_chunks().0;
-            out.extend(units.iter().take(count).filter_map(Unit::decode));
+            let at = self.units_len(from - tail.first);
+            let units = tail.units.get(at..).unwrap_or_default();
+            out.extend(self.home.kind.units(units, from).take(count).flatten());
             return Ok(false);
         }
-        let place = home.place(from);
-        let in_file = (home.file_bytes - place.at) / UNIT_BYTES as u64;
+        let place = self.home.place(from);
+        let in_file = (self.home.file_bytes - place.at) / self.home.unit_bytes();
         let readable = in_file.min(tail.first - from);
-        let count = usize::try_from(readable).unwrap_or(usize::MAX).min(count);
+        let count = units_from(readable).min(count);
         tail.active = true;
         let open = match &tail.open {
-            Some(open) if open.base == place.base => Some(Arc::clone(&open.file)),
+            Some(open) if open.base == place.base => Some(Arc::clone(open)),
             _ => None,
         };
         drop(tail);
-        let file = match open {
-            Some(file) => file,
-            None => self.open_to_read(home, place.base)?,
+        let open = match open {
+            Some(open) => open,
+            None => self.open_to_read(place.base)?,
         };
-        let mut raw = vec![0; count * UNIT_BYTES];
-        let failed = |source| StoreError::io("read", &home.path(self, place.base))(source);
-        file.read_at(&mut raw, place.at).map_err(failed)?;
-        out.extend(raw.as_chunks().0.iter().map_while(Unit::decode));
-        if let Some(ext) = &self.ext {
-            ext.resolve(&*home.files, out)?;
+        let mut raw = vec![0; count * self.home.kind.unit_bytes()];
+        open.file.read_at(&mut raw, place.at)?;
+        out.extend(self.home.kind.units(&raw, from).map_while(|unit| unit));
+        if let Some(ext) = self.ext() {
+            ext.resolve(&self.home.files, out)?;
         }
         Ok(true)
     }
 
+    /// Where to go on reading when there is no unit with message `offset`: behind the file that should
+    /// have it, if that says anything.
+    pub(crate) fn next_file_start(&self, offset: u64) -> u64 {
+        let per_file = self.home.file_bytes / self.home.unit_bytes();
+        match self.home.kind {
+            QueueKind::Simple => (offset / per_file + 1) * per_file,
+            QueueKind::Batch => offset,
+        }
+    }
+
     /// Opens a file and keeps it open while the queue is in use.
-    fn open_to_read(&self, home: &Home, base: u64) -> Result<Arc<dyn StoreFile>, StoreError> {
-        let file = home.open(self, base)?;
-        self.tail.lock().open = Some(Box::new(OpenFile {
-            base,
-            file: Arc::clone(&file),
-        }));
-        Ok(file)
+    fn open_to_read(&self, base: u64) -> Result<Arc<OpenFile>, StoreError> {
+        let file = self.home.open(self, base)?;
+        let open = Arc::new(OpenFile { base, file });
+        self.tail.lock().open = Some(Arc::clone(&open));
+        Ok(open)
     }
 
     /// Hands the units that are in no file to the file system. A queue that was not used since
     /// the last call gives back memory and file. True when it wants to be called again.
     /// Called by one thread at a time.
-    pub(super) fn write_out(&self, home: &Home, scratch: &mut Vec<u8>) -> Result<bool, StoreError> {
+    pub(super) fn write_out(&self, scratch: &mut Vec<u8>) -> Result<bool, StoreError> {
         self.dirty.store(false, Ordering::Relaxed);
         if self.is_deleted() || self.homeless {
             return Ok(false);
         }
         loop {
             let tail = self.tail.lock();
-            if tail.filed == tail.end() {
+            let end = tail.end(self.home.kind);
+            if tail.filed == end {
                 break;
             }
-            let place = home.place(tail.filed);
-            let until = tail
-                .end()
-                .min((place.base + home.file_bytes) / UNIT_BYTES as u64);
-            let units = units_len(tail.filed - tail.first)..units_len(until - tail.first);
+            let place = self.home.place(tail.filed);
+            let until = end.min((place.base + self.home.file_bytes) / self.home.unit_bytes());
+            let units = self.units_len(tail.filed - tail.first)..self.units_len(until - tail.first);
             scratch.clear();
             scratch.extend_from_slice(&tail.units[units]);
             let from = tail.filed;
             let times = tail.times.clone();
             // Dispatch must not wait for the file system.
             drop(tail);
-            self.extend(home, from, scratch, &times)?;
-            self.write(home, place, scratch)?;
+            self.extend(from, scratch, &times)?;
+            self.write(place, scratch)?;
             let mut tail = self.tail.lock();
             tail.filed = until;
             let done = units_from(until - from).min(tail.times.len());
@@ -374,55 +464,69 @@ impl Queue {
         }
         let mut tail = self.tail.lock();
         let active = std::mem::take(&mut tail.active);
-        tail.trim(if active { KEPT_UNITS } else { 0 });
+        tail.trim(self.home.kind, if active { KEPT_UNITS } else { 0 });
+        drop(tail);
         if !active {
-            tail.open = None;
-            self.rest_ext();
+            self.rest();
         }
         Ok(active)
     }
 
-    fn write(&self, home: &Home, place: Place, units: &[u8]) -> Result<(), StoreError> {
-        let Home {
-            files, file_bytes, ..
-        } = home;
-        let path = home.path(self, place.base);
-        let file = match files.open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let directory = home.directory(self);
-                let made = files.create_directories(&directory, false);
-                made.map_err(StoreError::io("create", &directory))?;
-                let made = files.create(&path, *file_bytes, false);
-                let file = made.map_err(StoreError::io("create", &path))?;
-                // A new file whose first unit is not at its start is the first of a queue that
-                // began later: the slots before it say that nothing is there.
-                let blanks = Unit::BLANK.encode().repeat(units_in(place.at));
-                if let Err(error) = file.write_at(&blanks, 0) {
-                    // Without them it would be taken for a queue that begins there and is empty.
-                    let _ = files.delete(&path);
-                    return Err(StoreError::io("write", &path)(error));
-                }
-                file
-            }
-            opened => opened.map_err(StoreError::io("open", &path))?,
-        };
-        file.write_at(units, place.at)
-            .map_err(StoreError::io("write", &path))
+    /// Gives back what reading keeps open.
+    pub(crate) fn rest(&self) {
+        self.tail.lock().open = None;
+        if let Some(ext) = self.ext() {
+            ext.rest();
+        }
     }
 
-    fn set_end(&self, end: u64) {
+    fn write(&self, place: Place, units: &[u8]) -> Result<(), StoreError> {
+        let Home {
+            files, file_bytes, ..
+        } = &*self.home;
+        let path = self.home.path(self, place.base);
+        if let Some(file) = files.open_if_there(path.clone())? {
+            return file.write_at(units, place.at);
+        }
+        files.create_directories(&self.home.directory(self), false)?;
+        let file = files.create(path, *file_bytes, false)?;
+        // A new file whose first unit is not at its start is the first of a queue that began later:
+        // the slots before it say that nothing is there.
+        let mut blanks = Vec::new();
+        for _ in 0..place.at / self.home.unit_bytes() {
+            self.home.kind.encode(&Unit::BLANK, &mut blanks);
+        }
+        if let Err(error) = file.write_at(&blanks, 0) {
+            // Without them it would be taken for a queue that begins there and is empty.
+            let _ = files.delete(&file.path);
+            return Err(error);
+        }
+        file.write_at(units, place.at)
+    }
+
+    /// The queue ends with `last`, the unit before index `end`. During recovery.
+    fn set_end(&self, end: u64, last: Option<Unit>) {
         let mut tail = self.tail.lock();
         *tail = Tail {
             first: end,
             filed: end,
             ..Tail::default()
         };
-        self.visible.store(end, Ordering::SeqCst);
-        self.next.store(end, Ordering::Relaxed);
-        if end <= self.min_offset() {
-            self.min.store(end, Ordering::Release);
+        let offset = match self.home.kind {
+            QueueKind::Simple => end,
+            QueueKind::Batch if planted(Fault::BatchesCountedAsMessages) => end,
+            QueueKind::Batch => last.map_or(0, |last| last.next()),
+        };
+        self.visible.store(offset, Ordering::SeqCst);
+        self.next.store(offset, Ordering::Relaxed);
+        if end <= self.min_index() {
+            self.set_min(end, offset);
             self.oldest.store(NO_RECORD, Ordering::Relaxed);
         }
+    }
+
+    fn units_len(&self, units: u64) -> usize {
+        units_from(units).saturating_mul(self.home.kind.unit_bytes())
     }
 }
 
@@ -431,47 +535,44 @@ impl Queue {
     /// Units in memory, and whether a file is open.
     pub(crate) fn in_memory(&self) -> (usize, bool) {
         let tail = self.tail.lock();
-        (tail.units.len() / UNIT_BYTES, tail.open.is_some())
+        (units_in(&tail.units, self.home.kind), tail.open.is_some())
     }
 }
 
 impl Tail {
-    fn end(&self) -> u64 {
-        self.first + (self.units.len() / UNIT_BYTES) as u64
+    fn end(&self, kind: QueueKind) -> u64 {
+        self.first + units_in(&self.units, kind) as u64
     }
 
-    /// The unit of message `offset` if it is in memory.
-    fn unit(&self, offset: u64) -> Option<Unit> {
-        let at = units_len(offset.checked_sub(self.first)?);
-        Unit::decode(self.units.get(at..)?.first_chunk()?)
+    /// The unit with this index if it is in memory.
+    fn unit(&self, kind: QueueKind, index: u64) -> Option<Unit> {
+        let at = units_from(index.checked_sub(self.first)?).saturating_mul(kind.unit_bytes());
+        kind.decode(self.units.get(at..)?, index)
     }
 
     /// Drops units that are in a file, all but the last `keep`.
-    fn trim(&mut self, keep: usize) {
-        let filed = usize::try_from(self.filed - self.first).unwrap_or(usize::MAX);
-        let drop = filed.saturating_sub(keep);
+    fn trim(&mut self, kind: QueueKind, keep: usize) {
+        let drop = units_from(self.filed - self.first).saturating_sub(keep);
         if drop == 0 {
             return;
         }
-        self.units.drain(..drop * UNIT_BYTES);
+        self.units.drain(..drop * kind.unit_bytes());
         self.units
-            .shrink_to(self.units.len().max(keep * UNIT_BYTES));
+            .shrink_to(self.units.len().max(keep * kind.unit_bytes()));
         self.first += drop as u64;
     }
 }
 
-fn units_len(units: u64) -> usize {
-    usize::try_from(units)
-        .unwrap_or(usize::MAX)
-        .saturating_mul(UNIT_BYTES)
+fn units_in(units: &[u8], kind: QueueKind) -> usize {
+    match kind {
+        // A division by a constant is a multiplication.
+        QueueKind::Simple => units.len() / QueueKind::Simple.unit_bytes(),
+        QueueKind::Batch => units.len() / QueueKind::Batch.unit_bytes(),
+    }
 }
 
 fn units_from(count: u64) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
-}
-
-fn units_in(bytes: u64) -> usize {
-    usize::try_from(bytes / UNIT_BYTES as u64).unwrap_or(usize::MAX)
 }
 
 impl fmt::Debug for Queue {

@@ -1,24 +1,33 @@
 //! All queues by topic and number.
 
 use std::hash::BuildHasher;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use common::names::{self, is_file_name};
 use hashbrown::{DefaultHashBuilder, HashSet, HashTable};
 use parking_lot::{Mutex, RwLock};
 
+use super::EXT_DIRECTORY;
 use super::ext::Ext;
 use super::queue::{Home, Queue};
-use super::unit::Unit;
-use crate::config::StoreConfig;
+use super::unit::{QueueKind, Unit};
+use crate::config::{StoreConfig, TopicSet};
 use crate::error::StoreError;
-use crate::files::Files;
+use crate::files::FileSystem;
+use crate::planted::{Fault, planted};
 use crate::schedule::DelayLevels;
 
 /// Every queue the store knows.
 #[derive(Debug)]
 pub(crate) struct QueueTable {
-    home: Home,
+    /// Of plain queues, and of those for whole batches.
+    homes: [Arc<Home>; 2],
+    batch_topics: TopicSet,
+    /// While recovery runs: topics with a directory among the queues for whole batches.
+    marked: RwLock<HashSet<String>>,
+    /// Whether messages are dispatched to the light queues they name.
+    pub(crate) light: bool,
     pub(crate) delays: DelayLevels,
     ext: ExtFolder,
     queues: RwLock<Queues>,
@@ -41,6 +50,8 @@ struct ExtFolder {
 #[derive(Debug, Default)]
 struct Queues {
     table: HashTable<Arc<Queue>>,
+    /// How many are light.
+    light: usize,
     hasher: DefaultHashBuilder,
 }
 
@@ -68,6 +79,7 @@ impl Queues {
     fn insert(&mut self, queue: &Arc<Queue>) {
         let hash = self.hash(queue.topic(), queue.id());
         let hasher = &self.hasher;
+        self.light += usize::from(names::is_light_queue(queue.topic()));
         self.table.insert_unique(hash, Arc::clone(queue), |queue| {
             hasher.hash_one((queue.topic(), queue.id()))
         });
@@ -78,44 +90,63 @@ impl QueueTable {
     /// Opens the queues of `config`, with all units their files hold.
     /// Nothing was left unfinished if the last owner left it in order (`clean`).
     pub(crate) fn open(
-        files: Arc<dyn Files>,
+        files: &FileSystem,
         config: &StoreConfig,
         clean: bool,
     ) -> Result<Self, StoreError> {
         let table = Self {
             delays: config.delay_levels.clone(),
-            ext: ExtFolder::open(&*files, config)?,
-            home: Home {
-                files,
-                directory: config.root.join("consumequeue"),
-                file_bytes: config.consume_queue_file_bytes,
-            },
+            ext: ExtFolder::open(files, config)?,
+            homes: QueueKind::ALL.map(|kind| {
+                Arc::new(Home {
+                    files: files.clone(),
+                    kind,
+                    directory: config.root.join(kind.directory()),
+                    file_bytes: match kind {
+                        QueueKind::Simple => config.consume_queue_file_bytes,
+                        QueueKind::Batch => config.batch_consume_queue_file_bytes,
+                    },
+                })
+            }),
+            batch_topics: config.batch_topics.clone(),
+            marked: RwLock::default(),
+            light: config.light_queues,
             queues: RwLock::default(),
             dirty: Mutex::default(),
         };
-        let list = |path: &Path| {
-            let files = &table.home.files;
-            files
-                .list_directories(path)
-                .map_err(StoreError::io("list", path))
-        };
-        for topic in list(&table.home.directory)? {
-            let path = table.home.directory.join(&topic);
-            for name in list(&path)? {
+        for home in &table.homes {
+            table.load(home, clean)?;
+        }
+        Ok(table)
+    }
+
+    fn load(&self, home: &Home, clean: bool) -> Result<(), StoreError> {
+        for topic in home.files.directories(&home.directory)? {
+            if home.kind == QueueKind::Batch {
+                self.marked.write().insert(topic.clone());
+            }
+            let path = home.directory.join(&topic);
+            for name in home.files.directories(&path)? {
                 let Ok(id) = name.parse() else {
                     let path = path.join(&name);
                     tracing::warn!(path = %path.display(), "not a queue: its name is no number");
                     continue;
                 };
-                table.get_or_create(&topic, id).load(&table.home, clean)?;
+                let queue = self.get_or_create_as(&topic, id, || home.kind);
+                if queue.kind() == home.kind {
+                    queue.load(clean)?;
+                } else {
+                    let path = path.join(&name);
+                    tracing::warn!(path = %path.display(), "left alone: the queue has units of both kinds");
+                }
             }
         }
-        Ok(table)
+        Ok(())
     }
 
     /// The file system below.
-    pub(crate) fn files(&self) -> &Arc<dyn Files> {
-        &self.home.files
+    pub(crate) fn files(&self) -> &FileSystem {
+        &self.homes[0].files
     }
 
     pub(crate) fn get(&self, topic: &str, id: u32) -> Option<Arc<Queue>> {
@@ -123,16 +154,60 @@ impl QueueTable {
     }
 
     pub(crate) fn get_or_create(&self, topic: &str, id: u32) -> Arc<Queue> {
+        self.get_or_create_as(topic, id, || {
+            if !self.batch_topics.contains(topic) && !self.marked.read().contains(topic) {
+                return QueueKind::Simple;
+            }
+            self.mark(topic);
+            QueueKind::Batch
+        })
+    }
+
+    /// Sees to it that recovery knows what queues the topic has, before there is a message. Without
+    /// that it depends on who knows the topics.
+    fn mark(&self, topic: &str) {
+        let [_, batch] = &self.homes;
+        let path = batch.directory.join(topic);
+        if is_file_name(topic)
+            && !planted(Fault::KindNotMarked)
+            && let Err(error) = batch.files.create_directories(&path, true)
+        {
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::warn!(%error, cause, "the kind of a topic's queues cannot be marked");
+        }
+    }
+
+    /// From now on only who knows the topics says what queues new ones get.
+    pub(crate) fn end_recovery(&self) {
+        self.marked.write().clear();
+        self.all().iter().for_each(|queue| queue.settle());
+    }
+
+    /// As [`Self::get_or_create`], of that kind if it is not there.
+    fn get_or_create_as(
+        &self,
+        topic: &str,
+        id: u32,
+        kind: impl FnOnce() -> QueueKind,
+    ) -> Arc<Queue> {
         if let Some(queue) = self.get(topic, id) {
             return queue;
         }
+        // Somebody else's table: not under this one's lock.
+        let kind = kind();
         let mut queues = self.queues.write();
         if let Some(queue) = queues.get(topic, id) {
             return Arc::clone(queue);
         }
         let homeless = !is_file_name(topic);
         let ext = (!homeless).then(|| self.ext.of(topic, id)).flatten();
-        let queue = Arc::new(Queue::new(queues.topic(topic, id), id, homeless, ext));
+        let topic = queues.topic(topic, id);
+        let [simple, batch] = &self.homes;
+        let home = match kind {
+            QueueKind::Simple => simple,
+            QueueKind::Batch => batch,
+        };
+        let queue = Arc::new(Queue::new(topic, id, Arc::clone(home), homeless, ext));
         queues.insert(&queue);
         queue
     }
@@ -145,6 +220,11 @@ impl QueueTable {
         self.queues.read().table.len()
     }
 
+    /// How many light queues there are.
+    pub(crate) fn count_light(&self) -> usize {
+        self.queues.read().light
+    }
+
     /// Whether no queue has units in files.
     pub(crate) fn has_no_files(&self) -> bool {
         let queues = self.queues.read();
@@ -154,10 +234,16 @@ impl QueueTable {
     /// Forgets a topic's queues and marks them. Their files are deleted by
     /// [`Self::delete_files`], which must not run while [`Self::write_out`] does.
     pub(crate) fn remove(&self, topic: &str) {
-        self.queues.write().table.retain(|queue| {
+        let light = usize::from(names::is_light_queue(topic));
+        let mut queues = self.queues.write();
+        let Queues {
+            table, light: sum, ..
+        } = &mut *queues;
+        table.retain(|queue| {
             let removed = queue.topic() == topic;
             if removed {
                 queue.mark_deleted();
+                *sum -= light;
             }
             !removed
         });
@@ -167,11 +253,9 @@ impl QueueTable {
         if !is_file_name(topic) {
             return Ok(());
         }
-        for directory in [&self.home.directory, &self.ext.directory] {
-            let path = directory.join(topic);
-            self.files()
-                .delete_all(&path)
-                .map_err(StoreError::io("delete", &path))?;
+        let homes = self.homes.iter().map(|home| &home.directory);
+        for directory in homes.chain([&self.ext.directory]) {
+            self.files().delete_all(&directory.join(topic))?;
         }
         Ok(())
     }
@@ -184,17 +268,18 @@ impl QueueTable {
         count: usize,
         out: &mut Vec<Unit>,
     ) -> Result<(), StoreError> {
-        if queue.read(&self.home, from, count, out)? {
+        if queue.read(from, count, out)? {
             self.note_dirty(queue);
         }
         Ok(())
     }
 
-    /// The unit of message `offset`; `None` where there is none.
+    /// The unit with message `offset`; `None` where there is none.
     pub(crate) fn unit(&self, queue: &Arc<Queue>, offset: u64) -> Result<Option<Unit>, StoreError> {
         let mut one = Vec::with_capacity(1);
         self.read(queue, offset, 1, &mut one)?;
-        Ok(one.first().copied().filter(|unit| !unit.is_blank()))
+        let found = one.first().copied();
+        Ok(found.filter(|unit| !unit.is_blank() && unit.base <= offset))
     }
 
     /// Has `queue` looked at by the next [`Self::write_out`].
@@ -204,28 +289,17 @@ impl QueueTable {
         }
     }
 
-    /// Offset of the first unit in the file after the one that holds `offset`.
-    pub(crate) fn next_file_start(&self, offset: u64) -> u64 {
-        self.home.next_file_start(offset)
-    }
-
     /// Position behind the newest record that has a unit; 0 without any.
     pub(crate) fn indexed(&self) -> Result<u64, StoreError> {
         let all = self.all();
-        let mut ends = all.iter().map(|queue| queue.indexed(&self.home));
+        let mut ends = all.iter().map(|queue| queue.indexed());
         ends.try_fold(0, |end, indexed| Ok(indexed?.max(end)))
     }
 
     /// Cuts all queues; see [`Queue::cut`]. Returns how many units that were.
     pub(crate) fn cut(&self, limit: u64, wipe: bool) -> Result<u64, StoreError> {
         let all = self.all();
-        let cut = all.iter().map(|queue| queue.cut(&self.home, limit, wipe));
-        cut.sum()
-    }
-
-    /// Deletes files of `queue`; see [`Queue::delete_outdated`].
-    pub(crate) fn delete_outdated(&self, queue: &Queue) -> Result<usize, StoreError> {
-        queue.delete_outdated(&self.home)
+        all.iter().map(|queue| queue.cut(limit, wipe)).sum()
     }
 
     /// Lets every queue begin with its oldest message in a log that begins at `log_start`. A queue
@@ -233,7 +307,7 @@ impl QueueTable {
     pub(crate) fn advance_min(&self, log_start: u64) -> Result<(), StoreError> {
         let mut failed = None;
         for queue in self.all() {
-            if let Err(error) = queue.advance_min(&self.home, log_start) {
+            if let Err(error) = queue.advance_min(log_start) {
                 failed = Some(error);
             }
         }
@@ -247,7 +321,7 @@ impl QueueTable {
         let mut scratch = Vec::new();
         let mut failed = None;
         for queue in dirty {
-            match queue.write_out(&self.home, &mut scratch) {
+            match queue.write_out(&mut scratch) {
                 Ok(again) if again => self.note_dirty(&queue),
                 Ok(_) => {}
                 Err(error) => {
@@ -261,16 +335,13 @@ impl QueueTable {
 }
 
 impl ExtFolder {
-    fn open(files: &dyn Files, config: &StoreConfig) -> Result<Self, StoreError> {
-        let directory = config.root.join("consumequeue_ext");
-        let topics = files
-            .list_directories(&directory)
-            .map_err(StoreError::io("list", &directory))?;
+    fn open(files: &FileSystem, config: &StoreConfig) -> Result<Self, StoreError> {
+        let directory = config.root.join(EXT_DIRECTORY);
         Ok(Self {
+            topics: files.directories(&directory)?.into_iter().collect(),
             directory,
             file_bytes: config.consume_queue_ext_file_bytes,
             writes: config.consume_queue_ext,
-            topics: topics.into_iter().collect(),
         })
     }
 
@@ -281,9 +352,4 @@ impl ExtFolder {
             Ext::new(directory, self.file_bytes, self.writes)
         })
     }
-}
-
-/// Whether a topic can be a directory. Brokers accept no other, but a record may name anything.
-fn is_file_name(topic: &str) -> bool {
-    !topic.is_empty() && topic != "." && topic != ".." && !topic.contains(['/', '\0'])
 }

@@ -27,6 +27,13 @@ struct DiskFile {
     map: OnceLock<Bytes>,
 }
 
+impl DiskFile {
+    fn of(file: File) -> Arc<dyn StoreFile> {
+        let map = OnceLock::new();
+        Arc::new(Self { file, map })
+    }
+}
+
 fn sync_parent(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => File::open(".")?.sync_all(),
@@ -48,10 +55,11 @@ fn reserve_now(file: &File, bytes: u64, path: &Path) -> io::Result<()> {
 impl Files for DiskFiles {
     fn open(&self, path: &Path) -> io::Result<Arc<dyn StoreFile>> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
-        Ok(Arc::new(DiskFile {
-            file,
-            map: OnceLock::new(),
-        }))
+        Ok(DiskFile::of(file))
+    }
+
+    fn open_to_read(&self, path: &Path) -> io::Result<Arc<dyn StoreFile>> {
+        Ok(DiskFile::of(File::open(path)?))
     }
 
     fn create(&self, path: &Path, bytes: u64, reserve: bool) -> io::Result<Arc<dyn StoreFile>> {
@@ -70,10 +78,7 @@ impl Files for DiskFiles {
             let _ = fs::remove_file(path);
             return Err(error);
         }
-        Ok(Arc::new(DiskFile {
-            file,
-            map: OnceLock::new(),
-        }))
+        Ok(DiskFile::of(file))
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<(String, u64)>> {
@@ -195,7 +200,11 @@ fn entries<T: Ord>(
     };
     let mut picked = Vec::new();
     for entry in listed {
-        picked.extend(pick(&entry?)?);
+        match pick(&entry?) {
+            // Somebody has just deleted it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            found => picked.extend(found?),
+        }
     }
     picked.sort();
     Ok(picked)

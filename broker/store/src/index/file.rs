@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::layout::{ENTRY_BYTES, Entry, HEADER_BYTES, Header, Key, Shape};
 use crate::error::StoreError;
-use crate::files::{Files, StoreFile};
+use crate::files::{FileSystem, NamedFile};
 
 /// Slots are read and written by pages of the system's cache.
 const PAGE_BYTES: u64 = 4096;
@@ -25,7 +25,7 @@ pub(super) struct IndexFile {
     pub(super) header: Header,
     pub(super) shape: Shape,
     /// Only the newest file is held open.
-    pub(super) open: Option<Arc<dyn StoreFile>>,
+    pub(super) open: Option<Arc<NamedFile>>,
     /// Writing failed half-way or a crash may have torn it: slots may lead anywhere, `header` and the entries below its
     /// end are right.
     pub(super) torn: bool,
@@ -93,12 +93,10 @@ pub(super) fn file_name(name: u64) -> String {
 
 impl IndexFile {
     /// The file to read or write. Opened for this once if it is not held open.
-    pub(super) fn handle(&self, files: &dyn Files) -> Result<Arc<dyn StoreFile>, StoreError> {
+    pub(super) fn handle(&self, files: &FileSystem) -> Result<Arc<NamedFile>, StoreError> {
         match &self.open {
             Some(file) => Ok(Arc::clone(file)),
-            None => files
-                .open(&self.path)
-                .map_err(StoreError::io("open", &self.path)),
+            None => files.open(self.path.clone()).map(Arc::new),
         }
     }
 
@@ -110,7 +108,7 @@ impl IndexFile {
     /// holds none of them.
     pub(super) fn append(
         &mut self,
-        files: &dyn Files,
+        files: &FileSystem,
         keys: &[Key],
         scratch: &mut Scratch,
     ) -> Result<usize, StoreError> {
@@ -129,11 +127,9 @@ impl IndexFile {
             scratch.entries.extend_from_slice(&entry);
         }
         scratch.order.sort_unstable();
-        header.used_slots += self.link(&*file, first, scratch)?;
-        let failed = || StoreError::io("write", &self.path);
-        file.write_at(&scratch.entries, self.shape.entry_at(first))
-            .map_err(failed())?;
-        file.write_at(&header.encode(), 0).map_err(failed())?;
+        header.used_slots += self.link(&file, first, scratch)?;
+        file.write_at(&scratch.entries, self.shape.entry_at(first))?;
+        file.write_at(&header.encode(), 0)?;
         self.header = header;
         self.torn = false;
         Ok(keys.len())
@@ -141,12 +137,7 @@ impl IndexFile {
 
     /// Puts the numbers of new entries into their slots, and what stood there into the entries. Returns how many slots
     /// were empty. `first` is the number of the first new entry.
-    fn link(
-        &self,
-        file: &dyn StoreFile,
-        first: u32,
-        scratch: &mut Scratch,
-    ) -> Result<u32, StoreError> {
+    fn link(&self, file: &NamedFile, first: u32, scratch: &mut Scratch) -> Result<u32, StoreError> {
         let place = |order: &u64| Shape::slot_at(low_half(order >> 32));
         let mut newly_used = 0;
         let (order, entries, page) = (&scratch.order, &mut scratch.entries, &mut scratch.page);
@@ -157,8 +148,7 @@ impl IndexFile {
             let from = page_at.max(HEADER_BYTES as u64);
             let to = (page_at + PAGE_BYTES).min(self.shape.entry_at(0));
             page.resize(usize::try_from(to - from).unwrap_or(0), 0);
-            file.read_at(page, from)
-                .map_err(StoreError::io("read", &self.path))?;
+            file.read_at(page, from)?;
             for order in group {
                 let number = first + low_half(order & u64::from(u32::MAX));
                 let at = usize::try_from(place(order) - from).unwrap_or(0);
@@ -174,8 +164,7 @@ impl IndexFile {
                 let at = usize::try_from(number - first).unwrap_or(0) * ENTRY_BYTES + 16;
                 entries[at..at + 4].copy_from_slice(&previous.to_be_bytes());
             }
-            file.write_at(page, from)
-                .map_err(StoreError::io("write", &self.path))?;
+            file.write_at(page, from)?;
         }
         Ok(newly_used)
     }
@@ -189,7 +178,7 @@ impl IndexFile {
     /// the file may be written before the walk goes on.
     pub(super) fn find(
         &self,
-        files: &dyn Files,
+        files: &FileSystem,
         wanted: &Wanted,
         walk: &mut Walk,
         visit: &mut dyn FnMut(u64) -> ControlFlow<()>,
@@ -200,8 +189,7 @@ impl IndexFile {
         } else {
             let mut slot = [0; 4];
             let slot_at = Shape::slot_at(self.shape.slot_of(wanted.hash));
-            file.read_at(&mut slot, slot_at)
-                .map_err(StoreError::io("read", &self.path))?;
+            file.read_at(&mut slot, slot_at)?;
             u32::from_be_bytes(slot)
         };
         let mut limit = self.header.next;
@@ -210,7 +198,7 @@ impl IndexFile {
             if !(1..limit).contains(&number) {
                 return Ok(Walked::End);
             }
-            let entry = self.entry(&*file, number)?;
+            let entry = self.entry(&file, number)?;
             let time = self.header.time_of(number, &entry);
             if entry.hash == wanted.hash && wanted.may_be_at(time) && visit(entry.offset).is_break()
             {
@@ -225,19 +213,18 @@ impl IndexFile {
         Ok(Walked::More)
     }
 
-    fn entry(&self, file: &dyn StoreFile, number: u32) -> Result<Entry, StoreError> {
+    fn entry(&self, file: &NamedFile, number: u32) -> Result<Entry, StoreError> {
         let mut bytes = [0; ENTRY_BYTES];
-        file.read_at(&mut bytes, self.shape.entry_at(number))
-            .map_err(StoreError::io("read", &self.path))?;
+        file.read_at(&mut bytes, self.shape.entry_at(number))?;
         Ok(Entry::decode(&bytes))
     }
 
     /// How many of the last entries belong to the newest record.
-    pub(super) fn entries_of_newest(&self, files: &dyn Files) -> Result<u32, StoreError> {
+    pub(super) fn entries_of_newest(&self, files: &FileSystem) -> Result<u32, StoreError> {
         let file = self.handle(files)?;
         let mut count = 0;
         for number in (1..self.header.next).rev() {
-            if self.entry(&*file, number)?.offset != self.header.end_offset {
+            if self.entry(&file, number)?.offset != self.header.end_offset {
                 break;
             }
             count += 1;
@@ -247,33 +234,30 @@ impl IndexFile {
 
     /// Makes the slots of a torn file from its entries, in one pass over them, and writes the header. False when the
     /// entries are not what the header says: then the file is of no use.
-    pub(super) fn repair(&mut self, files: &dyn Files) -> Result<bool, StoreError> {
+    pub(super) fn repair(&mut self, files: &FileSystem) -> Result<bool, StoreError> {
         let file = self.handle(files)?;
-        let Some(slots) = self.slots_of_entries(&*file)? else {
+        let Some(slots) = self.slots_of_entries(&file)? else {
             return Ok(false);
         };
         let (start, end) = (Shape::slot_at(0), Shape::slot_at(self.shape.slots));
         // Where there is nothing the file stays as thin as a new one.
-        file.zero(start, end, false)
-            .map_err(StoreError::io("zero", &self.path))?;
+        file.zero(start, end, false)?;
         let per_page = usize::try_from(PAGE_BYTES / 4).unwrap_or(1);
         let mut at = start;
         for page in slots.chunks(per_page) {
             let bytes: Vec<u8> = page.iter().flat_map(|slot| slot.to_be_bytes()).collect();
             if page.iter().any(|slot| *slot != 0) {
-                file.write_at(&bytes, at)
-                    .map_err(StoreError::io("write", &self.path))?;
+                file.write_at(&bytes, at)?;
             }
             at += bytes.len() as u64;
         }
-        file.write_at(&self.header.encode(), 0)
-            .map_err(StoreError::io("write", &self.path))?;
+        file.write_at(&self.header.encode(), 0)?;
         self.torn = false;
         Ok(true)
     }
 
     /// The newest entry of each slot; `None` when entries contradict each other or the header.
-    fn slots_of_entries(&self, file: &dyn StoreFile) -> Result<Option<Vec<u32>>, StoreError> {
+    fn slots_of_entries(&self, file: &NamedFile) -> Result<Option<Vec<u32>>, StoreError> {
         let header = &self.header;
         let mut slots = vec![0_u32; usize::try_from(self.shape.slots).unwrap_or(0)];
         let (mut number, mut used, mut last) = (1, 0, header.begin_offset);
@@ -281,8 +265,7 @@ impl IndexFile {
         while number < header.next {
             let left = usize::try_from(header.next - number).unwrap_or(0);
             piece.resize(PIECE_BYTES.min(left.saturating_mul(ENTRY_BYTES)), 0);
-            file.read_at(&mut piece, self.shape.entry_at(number))
-                .map_err(StoreError::io("read", &self.path))?;
+            file.read_at(&mut piece, self.shape.entry_at(number))?;
             for bytes in piece.as_chunks().0 {
                 let entry = Entry::decode(bytes);
                 let slot = usize::try_from(self.shape.slot_of(entry.hash)).unwrap_or(0);

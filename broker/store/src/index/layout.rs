@@ -7,6 +7,8 @@
 //!     entries: hash i32 · offset i64 · seconds i32 · previous i32, from number 0, which is not used
 //! ```
 
+use bytes::{Buf as _, BufMut as _};
+
 pub(crate) const HEADER_BYTES: usize = 40;
 const SLOT_BYTES: u64 = 4;
 pub(crate) const ENTRY_BYTES: usize = 20;
@@ -99,34 +101,26 @@ impl Header {
 
     pub(crate) fn encode(&self) -> [u8; HEADER_BYTES] {
         let mut bytes = [0; HEADER_BYTES];
-        bytes[..8].copy_from_slice(&self.begin_timestamp.to_be_bytes());
-        bytes[8..16].copy_from_slice(&self.end_timestamp.to_be_bytes());
-        bytes[16..24].copy_from_slice(&self.begin_offset.to_be_bytes());
-        bytes[24..32].copy_from_slice(&self.end_offset.to_be_bytes());
-        bytes[32..36].copy_from_slice(&self.used_slots.to_be_bytes());
-        bytes[36..].copy_from_slice(&self.next.to_be_bytes());
+        let mut fields = &mut bytes[..];
+        fields.put_i64(self.begin_timestamp);
+        fields.put_i64(self.end_timestamp);
+        fields.put_u64(self.begin_offset);
+        fields.put_u64(self.end_offset);
+        fields.put_u32(self.used_slots);
+        fields.put_u32(self.next);
         bytes
     }
 
     /// An entry count of 0 is that of a file nothing was written to yet.
     pub(crate) fn decode(bytes: &[u8; HEADER_BYTES]) -> Self {
-        let long = |at: usize| {
-            bytes[at..]
-                .first_chunk()
-                .map_or([0; 8], |chunk: &[u8; 8]| *chunk)
-        };
-        let int = |at: usize| {
-            bytes[at..]
-                .first_chunk()
-                .map_or([0; 4], |chunk: &[u8; 4]| *chunk)
-        };
+        let mut fields = &bytes[..];
         Self {
-            begin_timestamp: i64::from_be_bytes(long(0)),
-            end_timestamp: i64::from_be_bytes(long(8)),
-            begin_offset: u64::from_be_bytes(long(16)),
-            end_offset: u64::from_be_bytes(long(24)),
-            used_slots: u32::from_be_bytes(int(32)),
-            next: u32::from_be_bytes(int(36)).max(1),
+            begin_timestamp: fields.get_i64(),
+            end_timestamp: fields.get_i64(),
+            begin_offset: fields.get_u64(),
+            end_offset: fields.get_u64(),
+            used_slots: fields.get_u32(),
+            next: fields.get_u32().max(1),
         }
     }
 
@@ -175,27 +169,21 @@ impl Header {
 impl Entry {
     pub(super) fn encode(&self) -> [u8; ENTRY_BYTES] {
         let mut bytes = [0; ENTRY_BYTES];
-        bytes[..4].copy_from_slice(&self.hash.to_be_bytes());
-        bytes[4..12].copy_from_slice(&self.offset.to_be_bytes());
-        bytes[12..16].copy_from_slice(&self.seconds.to_be_bytes());
-        bytes[16..].copy_from_slice(&self.previous.to_be_bytes());
+        let mut fields = &mut bytes[..];
+        fields.put_i32(self.hash);
+        fields.put_u64(self.offset);
+        fields.put_i32(self.seconds);
+        fields.put_u32(self.previous);
         bytes
     }
 
     pub(crate) fn decode(bytes: &[u8; ENTRY_BYTES]) -> Self {
-        let int = |at: usize| {
-            bytes[at..]
-                .first_chunk()
-                .map_or([0; 4], |chunk: &[u8; 4]| *chunk)
-        };
-        let offset = bytes[4..]
-            .first_chunk()
-            .map_or(0, |chunk| u64::from_be_bytes(*chunk));
+        let mut fields = &bytes[..];
         Self {
-            hash: i32::from_be_bytes(int(0)),
-            offset,
-            seconds: i32::from_be_bytes(int(12)),
-            previous: u32::from_be_bytes(int(16)),
+            hash: fields.get_i32(),
+            offset: fields.get_u64(),
+            seconds: fields.get_i32(),
+            previous: fields.get_u32(),
         }
     }
 }

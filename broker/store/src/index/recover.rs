@@ -14,7 +14,7 @@ use super::tail::Resume;
 use crate::commit_log::segments::Segments;
 use crate::config::StoreConfig;
 use crate::error::StoreError;
-use crate::files::Files;
+use crate::files::FileSystem;
 use crate::planted::{Fault, planted};
 
 /// What is known about the index files when a store is opened.
@@ -140,7 +140,7 @@ impl IndexTable {
     /// once [`IndexTable::catch_up`] has read what is not in them from the log.
     pub(crate) fn open(
         config: &StoreConfig,
-        files: &Arc<dyn Files>,
+        files: &FileSystem,
         clock: &Arc<dyn Clock>,
         segments: &Segments,
         found: &Found,
@@ -153,7 +153,7 @@ impl IndexTable {
             slots: config.index_slots,
             entries: config.index_entries,
         };
-        let candidates = list(&**files, &directory, shape)?;
+        let candidates = list(files, &directory, shape)?;
         let mut kept = judge(&candidates, shape, found);
         if kept.resume.is_none() {
             let together = without_gap(&kept.files, segments, found.log.start);
@@ -163,9 +163,7 @@ impl IndexTable {
         let dropped = candidates[kept.files.len()..].iter().rev();
         for path in dropped.map(|file| path(file.name)) {
             tracing::warn!(path = %path.display(), "an index file cannot be used; its keys are read from the log");
-            files
-                .delete(&path)
-                .map_err(StoreError::io("delete", &path))?;
+            files.delete(&path)?;
         }
         let mut list = Vec::with_capacity(kept.files.len());
         for (name, header) in kept.files {
@@ -179,14 +177,14 @@ impl IndexTable {
             });
         }
         if let Some(newest) = list.last_mut() {
-            newest.open = Some(newest.handle(&**files)?);
+            newest.open = Some(newest.handle(files)?);
             newest.torn = kept.torn;
         }
         let resume = match kept.resume {
             Some(resume) => resume,
-            None => behind(&**files, &list, found.log.start)?,
+            None => behind(files, &list, found.log.start)?,
         };
-        let (files, clock) = (Arc::clone(files), Arc::clone(clock));
+        let (files, clock) = (files.clone(), Arc::clone(clock));
         let table = Self::new(files, directory, shape, clock, list, resume);
         Ok(Some(Arc::new(table)))
     }
@@ -197,11 +195,11 @@ impl IndexTable {
         let Some(newest) = state.list.last_mut().filter(|newest| newest.torn) else {
             return Ok(());
         };
-        if newest.repair(&*self.files)? {
+        if newest.repair(&self.files)? {
             return Ok(());
         }
         tracing::error!(path = %newest.path.display(), "a damaged index file is made again from the log");
-        self.delete(newest)?;
+        self.files.delete(&newest.path)?;
         state.list.pop();
         self.start_over(state)
     }
@@ -212,7 +210,7 @@ impl IndexTable {
         tail.keys.clear();
         state.batch.clear();
         state.done = 0;
-        let resume = behind(&*self.files, &state.list, 0)?;
+        let resume = behind(&self.files, &state.list, 0)?;
         tail.behind = Some(resume);
         state.mark = IndexMark::of(&state.list, resume);
         Ok(())
@@ -221,7 +219,7 @@ impl IndexTable {
     /// Gives up all files: they do not belong to the log.
     pub(super) fn discard(&self, state: &mut State) -> Result<(), StoreError> {
         while let Some(newest) = state.list.last() {
-            self.delete(newest)?;
+            self.files.delete(&newest.path)?;
             state.list.pop();
         }
         self.start_over(state)
@@ -229,7 +227,7 @@ impl IndexTable {
 }
 
 /// Where the log has to be read from behind the newest file.
-fn behind(files: &dyn Files, list: &[IndexFile], log_start: u64) -> Result<Resume, StoreError> {
+fn behind(files: &FileSystem, list: &[IndexFile], log_start: u64) -> Result<Resume, StoreError> {
     match list.last() {
         // The newest record may have had more keys than there was room for.
         Some(newest) if newest.header.end_offset >= log_start => Ok(Resume {
@@ -241,12 +239,9 @@ fn behind(files: &dyn Files, list: &[IndexFile], log_start: u64) -> Result<Resum
 }
 
 /// Files that are named as index files.
-fn list(files: &dyn Files, directory: &Path, shape: Shape) -> Result<Vec<Candidate>, StoreError> {
+fn list(files: &FileSystem, directory: &Path, shape: Shape) -> Result<Vec<Candidate>, StoreError> {
     let mut candidates = Vec::new();
-    let listed = files
-        .list(directory)
-        .map_err(StoreError::io("list", directory))?;
-    for (text, bytes) in listed {
+    for (text, bytes) in files.list(directory)? {
         let path = directory.join(&text);
         let Some(name) = text.parse().ok().filter(|name| file_name(*name) == text) else {
             tracing::warn!(path = %path.display(), "not an index file: its name is no time");
@@ -254,10 +249,8 @@ fn list(files: &dyn Files, directory: &Path, shape: Shape) -> Result<Vec<Candida
         };
         let mut header = None;
         if bytes == shape.file_bytes() {
-            let file = files.open(&path).map_err(StoreError::io("open", &path))?;
             let mut raw = [0; HEADER_BYTES];
-            file.read_at(&mut raw, 0)
-                .map_err(StoreError::io("read", &path))?;
+            files.open(path)?.read_at(&mut raw, 0)?;
             header = Some(Header::decode(&raw));
         }
         candidates.push(Candidate { name, header });

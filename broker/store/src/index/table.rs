@@ -12,7 +12,7 @@ use super::file::{IndexFile, Scratch, Walk, Walked, Wanted, file_name};
 use super::layout::{Header, Key, Shape};
 use super::tail::{Intake, Resume, Tail};
 use crate::error::StoreError;
-use crate::files::Files;
+use crate::files::FileSystem;
 
 /// Keys for which an idle index keeps memory.
 const KEPT_KEYS: usize = 4096;
@@ -21,7 +21,7 @@ const RETRY_PAUSE: Duration = Duration::from_secs(5);
 
 /// The key index. The tail has a lock of its own, so that dispatch never waits for the disk.
 pub(crate) struct IndexTable {
-    pub(super) files: Arc<dyn Files>,
+    pub(super) files: FileSystem,
     pub(super) directory: PathBuf,
     pub(super) shape: Shape,
     clock: Arc<dyn Clock>,
@@ -69,7 +69,7 @@ pub(crate) struct Updated {
 
 impl IndexTable {
     pub(super) fn new(
-        files: Arc<dyn Files>,
+        files: FileSystem,
         directory: PathBuf,
         shape: Shape,
         clock: Arc<dyn Clock>,
@@ -164,7 +164,7 @@ impl IndexTable {
                 break;
             };
             let rest = &state.batch[state.done..];
-            state.done += file.append(&*self.files, rest, &mut state.scratch)?;
+            state.done += file.append(&self.files, rest, &mut state.scratch)?;
         }
         if state.batch.len() < KEPT_KEYS {
             state.batch.shrink_to(KEPT_KEYS);
@@ -183,13 +183,9 @@ impl IndexTable {
             None => (now, Header::EMPTY),
         };
         let path = self.directory.join(file_name(name));
-        self.files
-            .create_directories(&self.directory, true)
-            .map_err(StoreError::io("create", &self.directory))?;
-        let file = self
-            .files
-            .create(&path, self.shape.file_bytes(), false)
-            .map_err(StoreError::io("create", &path))?;
+        self.files.create_directories(&self.directory, true)?;
+        let bytes = self.shape.file_bytes();
+        let file = self.files.create(path.clone(), bytes, false)?;
         if let Some(full) = list.last_mut() {
             full.open = None;
         }
@@ -198,7 +194,7 @@ impl IndexTable {
             path,
             header,
             shape: self.shape,
-            open: Some(file),
+            open: Some(Arc::new(file)),
             torn: false,
         });
         Ok(())
@@ -236,7 +232,7 @@ impl IndexTable {
             // It may be deleted on the way.
             while let Some(file) = state.list.iter().find(|file| file.name == name) {
                 let walked = if file.overlaps(&wanted.times) {
-                    file.find(&*self.files, wanted, &mut walk, visit)?
+                    file.find(&self.files, wanted, &mut walk, visit)?
                 } else {
                     Walked::End
                 };
@@ -275,12 +271,6 @@ impl IndexTable {
         let paths = state.list.drain(..outdated).map(|file| file.path).collect();
         state.mark.files = state.list.len();
         paths
-    }
-
-    pub(super) fn delete(&self, file: &IndexFile) -> Result<(), StoreError> {
-        self.files
-            .delete(&file.path)
-            .map_err(StoreError::io("delete", &file.path))
     }
 }
 

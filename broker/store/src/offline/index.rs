@@ -1,11 +1,11 @@
 //! Files of the key index.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
-use super::OfflineStore;
 use super::window::Window;
+use super::{OfflineStore, disk};
 use crate::error::StoreError;
+use crate::files::if_there;
 use crate::index::{ENTRY_BYTES, HEADER_BYTES, Header};
 
 /// Digits of a file's name: the local time at which it was made.
@@ -25,9 +25,8 @@ pub struct IndexFile {
 }
 
 impl IndexFile {
-    fn open(path: PathBuf) -> io::Result<Self> {
-        let mut window = Window::open(&path, HEADER_BYTES)?;
-        let bytes = window.len;
+    fn open(path: PathBuf, bytes: u64) -> Result<Self, StoreError> {
+        let mut window = Window::open(&path, bytes, HEADER_BYTES)?;
         let header = window.at(0, HEADER_BYTES)?.first_chunk().copied();
         Ok(Self {
             path,
@@ -78,30 +77,13 @@ impl OfflineStore {
 
 /// The index files in `directory`, oldest first.
 pub(super) fn list(directory: &Path) -> Result<Vec<IndexFile>, StoreError> {
-    let io = |error| StoreError::io("list", directory)(error);
-    let entries = match std::fs::read_dir(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(io)?,
-    };
-    let mut paths = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(io)?;
-        let name = entry.file_name();
-        let is_time = |name: &str| {
-            name.len() == NAME_DIGITS && name.bytes().all(|byte| byte.is_ascii_digit())
-        };
-        if name.to_str().is_some_and(is_time) {
-            paths.push(entry.path());
+    let mut files = Vec::new();
+    for (name, bytes) in disk().list(directory)? {
+        if name.len() != NAME_DIGITS || !name.bytes().all(|byte| byte.is_ascii_digit()) {
+            continue;
         }
-    }
-    paths.sort();
-    let mut files = Vec::with_capacity(paths.len());
-    for path in paths {
-        match IndexFile::open(path.clone()) {
-            // A living broker has just deleted it.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            opened => files.push(opened.map_err(StoreError::io("read", &path))?),
-        }
+        // A living broker may have just deleted it.
+        files.extend(if_there(IndexFile::open(directory.join(name), bytes))?);
     }
     Ok(files)
 }

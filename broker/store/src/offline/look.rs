@@ -28,7 +28,7 @@ impl OfflineStore {
     /// [`StoreError::Io`] when it cannot be read.
     pub fn first_stored(&self, segment: &Segment) -> Result<Option<i64>, StoreError> {
         match RecordReader::new(self).read(segment.base)? {
-            Judged::Record(record, _) => Ok(Some(record.store_timestamp)),
+            Judged::Record(record) => Ok(Some(record.store_timestamp)),
             _ => Ok(None),
         }
     }
@@ -38,8 +38,7 @@ impl OfflineStore {
     /// # Errors
     /// [`StoreError::Io`] when it cannot be read.
     pub fn look(&self, segment: &Segment, newest: Option<u64>) -> Result<Look, StoreError> {
-        let io = |error| StoreError::io("read", &segment.path)(error);
-        let mut window = Window::open(&segment.path, PIECE_BYTES).map_err(io)?;
+        let mut window = Window::open(&segment.path, segment.bytes, PIECE_BYTES)?;
         let mut look = Look {
             end: segment.base,
             times: None,
@@ -53,7 +52,7 @@ impl OfflineStore {
                 loop {
                     let begin = segment.bytes.saturating_sub(tail);
                     // A blank alone does not tell where the last record is.
-                    let found = next_valid(&mut window, segment, begin).map_err(io)?;
+                    let found = next_valid(&mut window, segment, begin)?;
                     let found = found.filter(|at| segment.end() - at >= tail / 2);
                     if begin == 0 || found.is_some() {
                         break found.unwrap_or(segment.base);
@@ -70,7 +69,7 @@ impl OfflineStore {
                 live: false,
             };
             let _ = walk(segment, from, checks, &Progress::default(), |item| {
-                if let Item::Record(at, record, _) = item {
+                if let Item::Record(at, record) = item {
                     look.end = at + u64::from(record.total_size);
                     look.times = Some((first, record.store_timestamp));
                 }

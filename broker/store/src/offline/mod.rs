@@ -2,13 +2,14 @@
 //! whether or not a broker has it open. Only [`Locked`] takes the lock and writes.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::checkpoint::Checkpoint;
+use crate::consume_queue::QueueKind;
 use crate::error::StoreError;
+use crate::files::{DiskFiles, FileSystem, if_there};
 
-mod ext;
 mod index;
 mod look;
 mod queues;
@@ -18,13 +19,13 @@ mod verify;
 mod walk;
 mod window;
 
-use ext::Ext;
+pub use crate::late::stored as light_queues;
 pub use index::IndexFile;
 pub use look::Look;
-pub use queues::{Ends, OfflineQueue};
+pub use queues::{Ends, OfflineQueue, OpenQueue};
 pub use reader::RecordReader;
 pub use rebuild::{DERIVED, Locked, Rebuilt};
-pub use verify::{Finding, LogEnd, Options, Part, Report, SegmentReport, verify};
+pub use verify::{Finding, Findings, LogEnd, Options, Part, Report, SegmentReport, verify};
 pub use walk::{Checks, Item, Judged, Problem, Progress, walk};
 
 /// A file of the log.
@@ -103,35 +104,32 @@ impl OfflineStore {
     }
 
     fn open_in(root: &Path, commit_logs: &[PathBuf], state: State) -> Result<Self, StoreError> {
-        let not_a_store = |path: &Path, problem: String| StoreError::Corrupt {
-            path: path.to_owned(),
+        let not_a_store = |problem: String| StoreError::Corrupt {
+            path: root.to_owned(),
             problem,
         };
         if !root.is_dir() {
-            let problem = "no directory; name the one of storePathRootDir".to_owned();
-            return Err(not_a_store(root, problem));
+            let problem = "no directory; name the one of storePathRootDir";
+            return Err(not_a_store(problem.to_owned()));
         }
         let commit_logs = match commit_logs {
             [] => vec![root.join("commitlog")],
             given => given.to_vec(),
         };
-        for directory in &commit_logs {
-            if directory.is_dir() {
-                continue;
-            }
+        if let Some(missing) = commit_logs.iter().find(|directory| !directory.is_dir()) {
             let inside = numbered_files(root).is_ok_and(|(files, _)| !files.is_empty());
-            let problem = if inside {
+            return Err(not_a_store(if inside {
                 "these are the files of a log; name the directory above it".to_owned()
             } else {
-                let log = directory.display();
+                let log = missing.display();
                 format!("no store: there is no directory {log}; if the log is elsewhere, name it")
-            };
-            return Err(not_a_store(root, problem));
+            }));
         }
         let mut store = Self {
             state,
             // Before the log is looked at, so that what it says is there by then.
-            checkpoint: read_checkpoint(root)?,
+            checkpoint: read_if_there(&root.join("checkpoint"))?
+                .map(|bytes| Checkpoint::read(&bytes)),
             root: root.to_owned(),
             commit_logs,
             segments: Vec::new(),
@@ -143,6 +141,14 @@ impl OfflineStore {
         store.open_queues()?;
         store.list_segments()?;
         Ok(store)
+    }
+
+    /// Everything is checked, and waited for when a broker may be writing it.
+    pub fn checks(&self) -> Checks {
+        Checks {
+            crc: true,
+            live: self.state.live,
+        }
     }
 
     /// Position of the log's oldest byte; 0 without any.
@@ -160,20 +166,9 @@ impl OfflineStore {
             .filter(|segment| segment.base <= offset)
     }
 
-    /// The queue `id` of `topic`.
-    pub fn queue(&self, topic: &str, id: u32) -> Option<&OfflineQueue> {
-        let key = (topic, id);
-        let at = self
-            .queues
-            .binary_search_by(|queue| (&*queue.topic, queue.id).cmp(&key))
-            .ok()?;
-        self.queues.get(at)
-    }
-
     fn list_segments(&mut self) -> Result<(), StoreError> {
         for directory in &self.commit_logs {
-            let (files, strays) =
-                numbered_files(directory).map_err(StoreError::io("list", directory))?;
+            let (files, strays) = numbered_files(directory)?;
             self.findings.extend(strays);
             self.segments.extend(files);
         }
@@ -184,31 +179,27 @@ impl OfflineStore {
     }
 
     fn open_queues(&mut self) -> Result<(), StoreError> {
-        let directory = self.root.join("consumequeue");
-        if directory.join("CURRENT").is_file() {
+        let simple = self.root.join(QueueKind::Simple.directory());
+        if simple.join("CURRENT").is_file() {
             self.unread
                 .push("ConsumeQueues in RocksDB (consumequeue)".to_owned());
         }
-        for other in [
-            "batchconsumequeue",
-            "consumequeue_rocksdb",
-            "compaction/compactionLog",
-        ] {
+        for other in ["consumequeue_rocksdb", "compaction/compactionLog"] {
             // Brokers make these whether or not they use them.
             if has_files(&self.root.join(other))? {
                 self.unread.push(other.to_owned());
             }
         }
-        for topic in directories(&directory)? {
-            let path = directory.join(&topic);
-            for name in directories(&path)? {
-                let Ok(id) = name.parse() else { continue };
-                let ext = self.root.join("consumequeue_ext").join(&topic).join(&name);
-                let (mut queue, findings) =
-                    OfflineQueue::open(topic.clone(), id, path.join(&name))?;
-                queue.ext = Ext::open(ext)?;
-                self.findings.extend(findings);
-                self.queues.push(queue);
+        for kind in QueueKind::ALL {
+            let directory = self.root.join(kind.directory());
+            for topic in disk().directories(&directory)? {
+                for name in disk().directories(&directory.join(&topic))? {
+                    let Ok(id) = name.parse() else { continue };
+                    let (queue, findings) =
+                        OfflineQueue::find(&self.root, kind, topic.clone(), id)?;
+                    self.findings.extend(findings);
+                    self.queues.push(queue);
+                }
             }
         }
         self.queues
@@ -219,115 +210,60 @@ impl OfflineStore {
 
 /// Who has the store open, and whether it was left in order.
 fn state(root: &Path) -> Result<State, StoreError> {
-    let mut state = State::default();
     let path = root.join("lock");
-    match fs::File::open(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(StoreError::io("open", &path)(error)),
-        Ok(file) => {
+    let failed = |op, error| StoreError::io(op, &path, error);
+    let held = match if_there(fs::File::open(&path).map_err(|error| failed("open", error)))? {
+        None => None,
+        Some(file) => {
             let wanted = rustix::process::FlockType::WriteLock.into();
-            let held = rustix::process::fcntl_getlk(&file, &wanted)
-                .map_err(|errno| StoreError::io("ask for the lock of", &path)(errno.into()))?;
-            state.live = held.is_some();
-            state.holder = held
-                .and_then(|lock| lock.pid)
-                .and_then(|pid| u32::try_from(pid.as_raw_nonzero().get()).ok());
+            rustix::process::fcntl_getlk(&file, &wanted)
+                .map_err(|errno| failed("ask for the lock of", errno.into()))?
         }
-    }
-    state.abort = abort(root)?;
-    Ok(state)
+    };
+    let process = held.as_ref().and_then(|lock| lock.pid);
+    Ok(State {
+        live: held.is_some(),
+        holder: process.and_then(|pid| u32::try_from(pid.as_raw_nonzero().get()).ok()),
+        abort: abort(root)?,
+    })
 }
 
 /// What the file `abort` says, if it is there.
 fn abort(root: &Path) -> Result<Option<String>, StoreError> {
-    let path = root.join("abort");
-    match fs::read(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        read => {
-            let bytes = read.map_err(StoreError::io("read", &path))?;
-            Ok(Some(String::from_utf8_lossy(&bytes).trim().to_owned()))
-        }
-    }
+    let bytes = read_if_there(&root.join("abort"))?;
+    Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned()))
 }
 
-fn read_checkpoint(root: &Path) -> Result<Option<Checkpoint>, StoreError> {
-    let path = root.join("checkpoint");
-    match fs::read(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(StoreError::io("read", &path)(error)),
-        Ok(bytes) => Ok(Some(Checkpoint::read(&bytes))),
-    }
+fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+    if_there(fs::read(path).map_err(|error| StoreError::io("read", path, error)))
 }
 
-/// Names of the directories in `directory`, sorted; none when it is not there.
-fn directories(directory: &Path) -> Result<Vec<String>, StoreError> {
-    let io = |error| StoreError::io("list", directory)(error);
-    let mut names = Vec::new();
-    let entries = match fs::read_dir(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(names),
-        entries => entries.map_err(io)?,
-    };
-    for entry in entries {
-        let entry = entry.map_err(io)?;
-        if entry.file_type().map_err(io)?.is_dir() {
-            names.push(entry.file_name().to_string_lossy().into_owned());
-        }
-    }
-    names.sort();
-    Ok(names)
+fn disk() -> FileSystem {
+    FileSystem::read_only(Arc::new(DiskFiles))
 }
 
 /// Whether there is any file below `directory`.
 fn has_files(directory: &Path) -> Result<bool, StoreError> {
-    let mut open = vec![directory.to_owned()];
-    while let Some(directory) = open.pop() {
-        let entries = match fs::read_dir(&directory) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            entries => entries.map_err(StoreError::io("list", &directory))?,
-        };
-        for entry in entries {
-            let path = entry.map_err(StoreError::io("list", &directory))?.path();
-            if !path.is_dir() {
-                return Ok(true);
-            }
-            open.push(path);
-        }
+    let mut found = !disk().list(directory)?.is_empty();
+    for name in disk().directories(directory)? {
+        found = found || has_files(&directory.join(name))?;
     }
-    Ok(false)
+    Ok(found)
 }
 
 /// The files of a directory whose names are positions, by position; and what has another name.
-fn numbered_files(directory: &Path) -> io::Result<(Vec<Segment>, Vec<Finding>)> {
+fn numbered_files(directory: &Path) -> Result<(Vec<Segment>, Vec<Finding>), StoreError> {
     let (mut files, mut strays) = (Vec::new(), Vec::new());
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        let meta = match entry.metadata() {
-            // A living broker has just deleted it.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            meta => meta?,
-        };
-        if !meta.is_file() {
-            continue;
-        }
-        let path = entry.path();
-        let name = entry.file_name();
-        match name
-            .to_str()
-            .filter(|name| name.len() == 20)
-            .and_then(|name| name.parse().ok())
-        {
-            Some(base) => files.push(Segment {
-                base,
-                bytes: meta.len(),
-                path,
-            }),
-            None => strays.push(Finding::file(
+    for (name, bytes) in disk().list(directory)? {
+        let path = directory.join(&name);
+        match name.parse() {
+            Ok(base) if name.len() == 20 => files.push(Segment { base, bytes, path }),
+            _ => strays.push(Finding::file(
                 path,
                 "its name is no position of 20 digits".into(),
             )),
         }
     }
-    files.sort_by_key(|file: &Segment| file.base);
     Ok((files, strays))
 }
 

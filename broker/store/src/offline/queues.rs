@@ -1,32 +1,38 @@
-//! `ConsumeQueue`s as they stand in their files.
+//! `ConsumeQueue`s as they stand in their files, read as a running store reads them.
 
-use std::path::PathBuf;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::ext::Ext;
-use super::window::{PIECE_BYTES, Window};
-use super::{Finding, check_sizes, numbered_files};
-use crate::commit_log::segments::file_name;
-use crate::consume_queue::Unit;
-use crate::consume_queue::unit::UNIT_BYTES;
+use super::{Finding, check_sizes, disk, numbered_files};
+use crate::consume_queue::ext::Ext;
+use crate::consume_queue::{EXT_DIRECTORY, Home, Queue, QueueKind, Unit};
 use crate::error::StoreError;
 
-const UNIT: u64 = UNIT_BYTES as u64;
+/// Units read at a time: first, for most queues are short and there may be many, and then.
+const PIECE_UNITS: [usize; 2] = [200, 12_800];
 
 /// A queue and its files.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct OfflineQueue {
     /// Its topic.
     pub topic: String,
     /// Its number in the topic.
     pub id: u32,
-    /// Where its files are.
-    pub directory: PathBuf,
-    /// Bytes of each file.
-    pub file_bytes: u64,
+    /// What its units are.
+    pub kind: QueueKind,
+    home: Arc<Home>,
     /// Positions of the files, in bytes of units.
     bases: Vec<u64>,
-    /// Where its units may lead to.
-    pub(super) ext: Option<Ext>,
+    /// Where its units may lead to, and bytes of each file there.
+    ext: Option<(PathBuf, u64)>,
+}
+
+/// A queue as it was when it was opened.
+#[derive(Debug)]
+pub struct OpenQueue<'s> {
+    pub(super) of: &'s OfflineQueue,
+    queue: Queue,
 }
 
 /// Where a queue begins and ends.
@@ -39,14 +45,16 @@ pub struct Ends {
 }
 
 /// What a look at every unit of a queue has found.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(super) struct Scan {
-    /// Offset of the first unit that is no blank.
+    /// Offset of the first unit's message that is no blank.
     pub(super) first: u64,
     /// Position of its record.
     pub(super) first_physical: u64,
-    /// Offset behind the last unit.
+    /// Offset behind the last unit's messages.
     pub(super) end: u64,
+    /// Indexes of the first unit that is no blank, and behind the last one.
+    pub(super) units: Range<u64>,
     /// Units of records at or behind the log's start.
     pub(super) in_log: u64,
     /// The newest record with a unit ends here.
@@ -56,207 +64,176 @@ pub(super) struct Scan {
 }
 
 impl OfflineQueue {
-    pub(super) fn open(
+    /// The queue `id` of `topic` below `root`, and what is wrong with names and sizes of its files.
+    pub(super) fn find(
+        root: &Path,
+        kind: QueueKind,
         topic: String,
         id: u32,
-        directory: PathBuf,
     ) -> Result<(Self, Vec<Finding>), StoreError> {
-        let (files, mut findings) =
-            numbered_files(&directory).map_err(StoreError::io("list", &directory))?;
+        let place = Path::new(&topic).join(id.to_string());
+        let directory = root.join(kind.directory());
+        let (files, mut findings) = numbered_files(&directory.join(&place))?;
         findings.extend(check_sizes(&files));
-        let file_bytes = files.first().map_or(0, |first| first.bytes);
         let used = files.iter().filter(|file| file.bytes > 0);
-        let bases = used.map(|file| file.base).collect();
+        let file_bytes = used.clone().next().map_or(0, |first| first.bytes);
+        let whole =
+            used.filter(|file| file.bytes == file_bytes && file.base.is_multiple_of(file_bytes));
+        let ext = root.join(EXT_DIRECTORY).join(&place);
+        let (ext_files, _) = numbered_files(&ext)?;
+        let ext_file = ext_files.iter().find(|file| file.bytes > 0);
         let queue = Self {
             topic,
             id,
-            directory,
-            file_bytes,
-            bases,
-            ext: None,
+            kind,
+            bases: whole.map(|file| file.base).collect(),
+            home: Arc::new(Home {
+                files: disk(),
+                kind,
+                directory,
+                file_bytes,
+            }),
+            ext: ext_file.map(|file| (ext, file.bytes)),
         };
         Ok((queue, findings))
     }
 
-    /// The file and the position in it where the unit of message `offset` stands.
-    pub fn place(&self, offset: u64) -> (PathBuf, u64) {
-        let position = offset.saturating_mul(UNIT);
-        let base = position - position.checked_rem(self.file_bytes).unwrap_or(0);
-        (self.directory.join(file_name(base)), position - base)
+    /// Bytes of each of its files, 0 without any.
+    pub fn file_bytes(&self) -> u64 {
+        self.home.file_bytes
     }
 
     /// Bytes of each of its ext files, if it has any.
     pub fn ext_file_bytes(&self) -> Option<u64> {
-        self.ext.as_ref().map(|ext| ext.file_bytes)
+        self.ext.as_ref().map(|(_, bytes)| *bytes)
     }
 
     /// Number and bytes of its files.
     pub fn files(&self) -> (usize, u64) {
-        (self.bases.len(), self.bases.len() as u64 * self.file_bytes)
+        (
+            self.bases.len(),
+            self.bases.len() as u64 * self.file_bytes(),
+        )
     }
 
-    /// Units from message `offset` on, `count` at most, up to the end of a file; as they are, but for
-    /// the tags codes that ext units have.
-    pub(super) fn read(
-        &self,
-        offset: u64,
-        count: usize,
-        out: &mut Vec<u8>,
-    ) -> Result<(), StoreError> {
-        out.clear();
-        let (path, at) = self.place(offset);
-        if self.bases.binary_search(&(offset * UNIT - at)).is_err() {
-            return Ok(());
+    /// Finds where it ends: a search that relies on nothing standing behind a hole.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] when a file cannot be read.
+    pub fn open(&self) -> Result<OpenQueue<'_>, StoreError> {
+        let (topic, ext) = (self.topic.as_str().into(), self.ext.clone());
+        let ext = ext.map(|(directory, file_bytes)| Ext::new(directory, file_bytes, false));
+        let queue = Queue::new(topic, self.id, Arc::clone(&self.home), false, ext);
+        let mut bases = &self.bases[..];
+        // The last file may have been made for units that are still to come.
+        while let [before @ .., last] = bases
+            && !before.is_empty()
+            && !queue.has_unit(last / self.home.unit_bytes())?
+        {
+            bases = before;
         }
-        let io = |error| StoreError::io("read", &path)(error);
-        let mut window = Window::open(&path, count * UNIT_BYTES).map_err(io)?;
-        out.extend_from_slice(window.at(at, count * UNIT_BYTES).map_err(io)?);
-        if let Some(ext) = &self.ext {
-            ext.resolve(out);
-        }
-        Ok(())
+        queue.load_files(bases, true)?;
+        Ok(OpenQueue { of: self, queue })
+    }
+}
+
+impl OpenQueue<'_> {
+    /// The file and the position in it where the unit with this index stands.
+    pub(super) fn place(&self, index: u64) -> (PathBuf, u64) {
+        let place = self.of.home.place(index);
+        (self.of.home.path(&self.queue, place.base), place.at)
     }
 
-    /// The units of messages from `offset` on: `count` at most, fewer where the queue ends.
+    /// The units of messages from `offset` on: `count` at most, fewer where a file or the queue ends.
+    /// The first may begin with earlier messages.
     ///
     /// # Errors
     /// [`StoreError::Io`] when a file cannot be read.
     pub fn units(&self, offset: u64, count: usize) -> Result<Vec<Unit>, StoreError> {
-        let (mut units, mut raw) = (Vec::new(), Vec::new());
-        while units.len() < count {
-            self.read(offset + units.len() as u64, count - units.len(), &mut raw)?;
-            let decoded = raw.as_chunks().0.iter().map_while(Unit::decode);
-            let before = units.len();
-            units.extend(decoded);
-            if units.len() - before < raw.len() / UNIT_BYTES || raw.is_empty() {
-                break;
-            }
-        }
+        let mut units = Vec::new();
+        self.queue.read(offset, count, &mut units)?;
+        self.queue.rest();
+        Ok(units)
+    }
+
+    /// As [`Self::units`], from an index on.
+    pub(super) fn units_at(&self, index: u64, count: usize) -> Result<Vec<Unit>, StoreError> {
+        let mut units = Vec::new();
+        self.queue.read_units(index, count, &mut units)?;
+        self.queue.rest();
         Ok(units)
     }
 
     /// Its oldest message in a log that starts at `log_start`, and its end: a search that relies on
-    /// the order of units, of which nothing stands behind a hole.
+    /// the order of units.
     ///
     /// # Errors
     /// [`StoreError::Io`] when a file cannot be read.
     pub fn ends(&self, log_start: u64) -> Result<Ends, StoreError> {
-        let unit = |offset| Ok::<_, StoreError>(self.units(offset, 1)?.first().copied());
-        let Some(first) = self.bases.first().map(|base| base / UNIT) else {
-            return Ok(Ends::default());
-        };
-        let mut last = first;
-        for base in self.bases.iter().rev() {
-            if unit(base / UNIT)?.is_some() {
-                last = base / UNIT;
-                break;
-            }
-        }
-        let limit = last + self.file_bytes / UNIT;
-        let max = search(last, limit, |offset| Ok(unit(offset)?.is_some()))?;
-        let min = search(first, max, |offset| {
-            let unit = unit(offset)?;
-            Ok(unit.is_none_or(|unit| unit.is_blank() || unit.physical_offset < log_start))
-        })?;
+        let max = self.queue.max_offset();
+        let oldest = self.queue.oldest_in(log_start)?;
+        let min = oldest.map_or(max, |unit| unit.base);
         Ok(Ends { min, max })
     }
 
     /// Looks at every unit. Those of records below `log_start` are of messages that are gone,
     /// those behind the first hole do not count.
     pub(super) fn scan(&self, log_start: u64) -> Result<Scan, StoreError> {
+        let OfflineQueue { home, bases, .. } = self.of;
+        let first = bases.first().map_or(0, |base| base / home.unit_bytes());
         let mut scan = Scan {
-            end: self.bases.first().map_or(0, |base| base / UNIT),
+            units: first..first,
             ..Scan::default()
         };
-        scan.first = scan.end;
-        for base in &self.bases {
-            if base / UNIT != scan.end {
+        if self.of.kind == QueueKind::Simple {
+            (scan.first, scan.end) = (first, first);
+        }
+        let mut pieces = PIECE_UNITS
+            .into_iter()
+            .chain(std::iter::repeat(PIECE_UNITS[1]));
+        loop {
+            let units = self.units_at(scan.units.end, pieces.next().unwrap_or(1))?;
+            if units.is_empty() {
                 break;
             }
-            self.scan_file(*base, log_start, &mut scan)?;
+            for unit in units {
+                scan.see(unit, log_start);
+            }
         }
-        // All files behind the one in which the queue ends have to be empty.
-        for base in self.bases.iter().filter(|base| *base / UNIT > scan.end) {
-            let path = self.directory.join(file_name(*base));
-            let io = |error| StoreError::io("read", &path)(error);
-            let mut window = Window::open(&path, PIECE_BYTES).map_err(io)?;
-            if let Some(at) = window.first_data(0).map_err(io)? {
-                scan.findings.push(behind_a_hole(path, at, scan.end));
+        let end = scan.units.end * home.unit_bytes();
+        for base in bases.iter().filter(|base| **base + home.file_bytes > end) {
+            let file = home.open(&self.queue, *base)?;
+            let from = end.saturating_sub(*base);
+            if let Some(at) = file.first_data(from, home.file_bytes)? {
+                let problem = format!(
+                    "the queue ends at {}, but more stands behind that",
+                    scan.end
+                );
+                let at = at - at % home.unit_bytes();
+                scan.findings.push(Finding::unit(file.path, at, problem));
             }
         }
         Ok(scan)
-    }
-
-    fn scan_file(&self, base: u64, log_start: u64, scan: &mut Scan) -> Result<(), StoreError> {
-        let path = self.directory.join(file_name(base));
-        let io = |error| StoreError::io("read", &path)(error);
-        // Most queues are short, and there may be many.
-        let mut window = Window::open(&path, 200 * UNIT_BYTES).map_err(io)?;
-        let mut at = 0;
-        'file: while at + UNIT <= window.len {
-            let (units, _) = window.rest(at).map_err(io)?.as_chunks::<UNIT_BYTES>();
-            if units.is_empty() {
-                window.forget();
-                continue;
-            }
-            for raw in units {
-                let Some(unit) = Unit::decode(raw) else {
-                    break 'file;
-                };
-                scan.see(unit, log_start);
-                at += UNIT;
-            }
-            window.read_more(PIECE_BYTES - PIECE_BYTES % UNIT_BYTES);
-        }
-        if at + UNIT <= window.len
-            && let Some(data) = window.first_data(at).map_err(io)?
-        {
-            scan.findings
-                .push(behind_a_hole(path, data - data % UNIT, scan.end));
-        }
-        Ok(())
     }
 }
 
 impl Scan {
     fn see(&mut self, unit: Unit, log_start: u64) {
-        self.end += 1;
+        self.units.end += 1;
+        self.end = unit.next();
         if unit.is_blank() {
             // Among other units it stands where a message's should.
             if self.physical_end > 0 {
                 self.in_log += 1;
             } else {
-                self.first = self.end;
+                (self.first, self.units.start) = (self.end, self.units.end);
             }
             return;
         }
         if self.physical_end == 0 {
-            self.first_physical = unit.physical_offset;
+            (self.first, self.first_physical) = (unit.base, unit.physical_offset);
         }
         self.physical_end = self.physical_end.max(unit.end());
         self.in_log += u64::from(unit.physical_offset >= log_start);
     }
-}
-
-fn behind_a_hole(path: PathBuf, at: u64, end: u64) -> Finding {
-    let problem = format!("the queue ends at {end}, but more stands behind that");
-    Finding::unit(path, at, problem)
-}
-
-/// The first of `from..to` for which `before` says no; `to` when it always says yes.
-fn search(
-    from: u64,
-    to: u64,
-    mut before: impl FnMut(u64) -> Result<bool, StoreError>,
-) -> Result<u64, StoreError> {
-    let (mut low, mut high) = (from, to);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        if before(middle)? {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    Ok(low)
 }

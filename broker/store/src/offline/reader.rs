@@ -1,11 +1,10 @@
 //! Single records of the log, by position.
 
-use std::io;
-
 use super::walk::{Judged, judge};
 use super::window::Window;
 use super::{OfflineStore, Segment};
 use crate::error::StoreError;
+use crate::files::if_there;
 
 /// Read around a record: messages of a queue often stand near each other.
 const PIECE_BYTES: usize = 64 << 10;
@@ -44,23 +43,17 @@ impl<'s> RecordReader<'s> {
         let Some(segment) = self.store.segment_of(offset) else {
             return Ok(Judged::Outside);
         };
-        let io = StoreError::io("read", &segment.path);
-        if self
-            .open
-            .as_ref()
-            .is_none_or(|(open, _)| open.base != segment.base)
-        {
-            match Window::open(&segment.path, PIECE_BYTES) {
-                // A living broker deletes what is too old.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    return Ok(Judged::Outside);
-                }
-                opened => self.open = Some((segment, opened.map_err(io)?)),
-            }
+        let is_open = |(open, _): &(&Segment, _)| open.base == segment.base;
+        if !self.open.as_ref().is_some_and(is_open) {
+            // A living broker may have just deleted it.
+            let opened = Window::open(&segment.path, segment.bytes, PIECE_BYTES);
+            let Some(window) = if_there(opened)? else {
+                return Ok(Judged::Outside);
+            };
+            self.open = Some((segment, window));
         }
         match &mut self.open {
-            Some((_, window)) => judge(window, segment, offset, self.check_crc)
-                .map_err(StoreError::io("read", &segment.path)),
+            Some((_, window)) => judge(window, segment, offset, self.check_crc),
             None => Ok(Judged::Outside),
         }
     }

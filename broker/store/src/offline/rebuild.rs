@@ -9,14 +9,19 @@ use super::{OfflineStore, State};
 use crate::checkpoint::{Checkpoint, CheckpointFile};
 use crate::commit_log::cut::Cut;
 use crate::config::{RetentionConfig, StoreConfig};
-use crate::consume_queue::Queue;
+use crate::consume_queue::{EXT_DIRECTORY, Queue, QueueKind};
 use crate::error::StoreError;
-use crate::files::{DiskFiles, Files};
+use crate::files::{DiskFiles, FileSystem, Files};
 use crate::open::{mark_in_use, open_stepped, take_lock};
 use crate::reput::Arrivals;
 
 /// Directories that hold nothing but what the log says too.
-pub const DERIVED: [&str; 3] = ["consumequeue", "consumequeue_ext", "index"];
+pub const DERIVED: [&str; 4] = [
+    QueueKind::Simple.directory(),
+    QueueKind::Batch.directory(),
+    EXT_DIRECTORY,
+    "index",
+];
 
 /// A store that belongs to this process.
 pub struct Locked {
@@ -51,7 +56,7 @@ impl Locked {
     pub fn take(root: &Path) -> Result<Self, StoreError> {
         Ok(Self {
             root: root.to_owned(),
-            _lock: take_lock(&DiskFiles, root)?,
+            _lock: take_lock(&super::disk(), root)?,
         })
     }
 
@@ -78,7 +83,8 @@ impl Locked {
         clock: Arc<dyn Clock>,
         deleted: impl Fn(&str) -> bool,
     ) -> Result<Rebuilt, StoreError> {
-        let files: Arc<dyn Files> = Arc::new(DiskFiles);
+        let disk: Arc<dyn Files> = Arc::new(DiskFiles);
+        let files = FileSystem::new(Arc::clone(&disk));
         // Nothing goes and nothing is refused, however old the log and however full the disk.
         config.retention = RetentionConfig {
             hours: Vec::new(),
@@ -88,8 +94,8 @@ impl Locked {
             ..RetentionConfig::default()
         };
         // First of all nobody may believe any more that the queues are complete.
-        mark_in_use(&*files, &self.root.join("abort"))?;
-        let (file, known) = CheckpointFile::open(&*files, &self.root.join("checkpoint"))?;
+        mark_in_use(&files, &self.root.join("abort"))?;
+        let (file, known) = CheckpointFile::open(&files, self.root.join("checkpoint"))?;
         let nothing = Checkpoint {
             logics_timestamp: 0,
             logics_physical_offset: 0,
@@ -97,19 +103,12 @@ impl Locked {
             index: None,
             ..known
         };
-        let path = self.root.join("checkpoint");
-        file.write(&nothing)
-            .map_err(StoreError::io("write", &path))?;
-        files
-            .sync_below(&self.root)
-            .map_err(StoreError::io("sync", &self.root))?;
+        file.write(&nothing)?;
+        files.sync_below(&self.root)?;
         for name in DERIVED {
-            let path = self.root.join(name);
-            files
-                .delete_all(&path)
-                .map_err(StoreError::io("delete", &path))?;
+            files.delete_all(&self.root.join(name))?;
         }
-        let (writer, reader, tasks) = open_stepped(config, files, clock, Arc::new(Nobody))?;
+        let (writer, reader, tasks) = open_stepped(config, disk, clock, Arc::new(Nobody))?;
         let all = reader.queues();
         let topics: std::collections::BTreeSet<_> = all.iter().map(|queue| queue.topic()).collect();
         for topic in topics.into_iter().filter(|topic| deleted(topic)) {

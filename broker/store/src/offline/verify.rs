@@ -9,9 +9,9 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use super::queues::Scan;
+use super::queues::{OpenQueue, Scan};
 use super::reader::RecordReader;
-use super::walk::{Checks, Item, Judged, Problem, Progress, walk};
+use super::walk::{Item, Judged, Problem, Progress, walk};
 use super::{OfflineStore, Segment};
 use crate::error::StoreError;
 
@@ -21,8 +21,8 @@ mod report;
 mod units;
 
 use follow::Follow;
-pub use report::{BadRange, Finding, LogEnd, Part, Report, SegmentReport};
-use report::{Findings, KEPT_FINDINGS};
+use report::KEPT_FINDINGS;
+pub use report::{BadRange, Finding, Findings, LogEnd, Part, Report, SegmentReport};
 
 /// How to verify.
 #[derive(Debug, Clone, Default)]
@@ -45,29 +45,25 @@ pub fn verify(
     progress: &Progress,
 ) -> Result<Report, StoreError> {
     let mut findings = Findings::default();
-    store
-        .findings
-        .iter()
-        .cloned()
-        .for_each(|finding| findings.add(finding));
+    for finding in &store.findings {
+        findings.add(finding.clone());
+    }
     let settled = settled(store);
     let mut scans = Vec::with_capacity(store.queues.len());
     for queue in &store.queues {
+        let queue = queue.open()?;
         let mut scan = queue.scan(store.log_start())?;
         for mut finding in scan.findings.drain(..) {
             finding.mended = scan.physical_end >= settled;
             findings.add(finding);
         }
-        scans.push(scan);
+        scans.push((queue, scan));
     }
     let mut seen = read_log(store, options, &scans, settled, progress)?;
     seen.segments.sort_by_key(|report| report.segment.base);
     findings.join(seen.findings);
-    let known_end = scans
-        .iter()
-        .map(|scan| scan.physical_end)
-        .max()
-        .unwrap_or(0);
+    let ends = scans.iter().map(|(_, scan)| scan.physical_end);
+    let known_end = ends.max().unwrap_or(0);
     let end = log_end(store, &seen.segments, known_end, &mut findings);
     let (mut orphans, mut unindexed) = (seen.orphans, 0);
     if !progress.is_stopped() {
@@ -80,26 +76,20 @@ pub fn verify(
         let slots = options.index_slots;
         unindexed = index::check(store, slots, end.offset(), progress, &mut findings)?;
     }
-    findings.list.sort_by_key(|finding| {
-        let place = finding.physical_offset.unwrap_or(0);
-        (
-            finding.part != Part::Record,
-            finding.part,
-            place,
-            finding.at,
-        )
-    });
+    let place = |found: &Finding| (found.part, found.physical_offset.unwrap_or(0), found.at);
+    findings.list.sort_by_key(place);
     findings.list.truncate(KEPT_FINDINGS);
     Ok(Report {
         segments: seen.segments,
         end,
-        units: scans.iter().map(|scan| scan.end - scan.first).sum(),
+        units: scans
+            .iter()
+            .map(|(_, scan)| scan.units.end - scan.units.start)
+            .sum(),
         pending: seen.pending,
         unindexed,
         orphans,
-        findings: findings.list,
-        damage: findings.damage,
-        mended: findings.mended,
+        findings,
         stopped: progress.is_stopped(),
     })
 }
@@ -120,6 +110,9 @@ fn settled(store: &OfflineStore) -> u64 {
         .unwrap_or(0)
 }
 
+/// A queue and what stands in it.
+type Scanned<'s> = (OpenQueue<'s>, Scan);
+
 /// What the threads have seen.
 #[derive(Default)]
 struct Seen {
@@ -135,22 +128,21 @@ struct Seen {
 fn read_log(
     store: &OfflineStore,
     options: &Options,
-    scans: &[Scan],
+    scans: &[Scanned<'_>],
     settled: u64,
     progress: &Progress,
 ) -> Result<Seen, StoreError> {
     let next = AtomicUsize::new(0);
     let work = || {
         let mut follow = Follow::new(store, scans, settled, options.topics.as_ref());
-        let mut segments = Vec::new();
         while let Some(segment) = store.segments.get(next.fetch_add(1, Ordering::Relaxed)) {
             match read_segment(store, segment, &mut follow, progress) {
-                Ok(report) => segments.push(report),
+                Ok(report) => follow.seen.segments.push(report),
                 Err(_) if store.state.live && !segment.path.exists() => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok::<_, StoreError>(follow.into_seen(segments))
+        Ok::<_, StoreError>(follow.seen)
     };
     let threads = options.threads.clamp(1, store.segments.len().max(1));
     let parts = thread::scope(|scope| {
@@ -197,19 +189,13 @@ fn read_segment(
         bad: Vec::new(),
         zeros_from: None,
     };
-    let checks = Checks {
-        crc: true,
-        live: store.state.live,
-    };
-    let _ = walk(segment, segment.base, checks, progress, |item| {
+    let _ = walk(segment, segment.base, store.checks(), progress, |item| {
         match item {
-            Item::Record(at, record, _) => {
+            Item::Record(at, record) => {
                 report.records += 1;
                 report.record_bytes += u64::from(record.total_size);
-                let first = report
-                    .times
-                    .map_or(record.store_timestamp, |(first, _)| first);
-                report.times = Some((first, record.store_timestamp));
+                let last = record.store_timestamp;
+                report.times = Some((report.times.map_or(last, |(first, _)| first), last));
                 follow.record(segment, at, &record);
             }
             Item::Blank(_) => {}
@@ -254,11 +240,8 @@ fn log_end(
             findings.add(Finding::record(&report.segment, bad.at, problem));
         }
         if let Some(zeros) = report.zeros_from.filter(|_| at < last) {
-            let problem = format!(
-                "{}; {} bytes up to the next file",
-                Problem::Hole,
-                report.segment.end() - zeros
-            );
+            let (hole, bytes) = (Problem::Hole, report.segment.end() - zeros);
+            let problem = format!("{hole}; {bytes} bytes up to the next file");
             findings.add(Finding::record(&report.segment, zeros, problem));
         }
     }
@@ -283,33 +266,25 @@ fn check_checkpoint(
         |at, problem| findings.add(Finding::new(Part::Checkpoint, path.clone(), at, problem));
     let known = checkpoint.logics_physical_offset;
     if known > end || (known == end && known > 0) {
-        say(
-            40,
-            format!("logicsPhysicalOffset is {known}, the log ends at {end}"),
-        );
+        let problem = format!("logicsPhysicalOffset is {known}, the log ends at {end}");
+        say(40, problem);
     } else if known > 0
         && let Judged::Bad(_) | Judged::Zeros = RecordReader::new(store).read(known)?
     {
-        say(
-            40,
-            format!("logicsPhysicalOffset is {known}, where no record begins"),
-        );
+        let problem = format!("logicsPhysicalOffset is {known}, where no record begins");
+        say(40, problem);
     }
     if let Some(indexed) = checkpoint.indexed.filter(|indexed| *indexed > end) {
-        say(
-            72,
-            format!("the mark is at {indexed}, the log ends at {end}"),
-        );
+        let problem = format!("the mark is at {indexed}, the log ends at {end}");
+        say(72, problem);
     }
     for (at, name, time) in [
         (0, "physicMsgTimestamp", checkpoint.physic_timestamp),
         (8, "logicsMsgTimestamp", checkpoint.logics_timestamp),
     ] {
         if time < 0 {
-            say(
-                at,
-                format!("{name} is {time}, a time or 0 has to stand there"),
-            );
+            let problem = format!("{name} is {time}, a time or 0 has to stand there");
+            say(at, problem);
         }
     }
     Ok(())

@@ -1,11 +1,10 @@
 //! Through a file of the log, record by record, and past what is none.
 
-use std::io;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use common::message::properties;
+use common::message::property_crc;
 use common::message::record::{
     BLANK_MAGIC, MAGIC_V1, MAGIC_V2, MIN_RECORD_BYTES, RecordFormatError, RecordView, body_crc,
 };
@@ -14,8 +13,6 @@ use super::Segment;
 use super::window::{PIECE_BYTES, Window};
 use crate::error::StoreError;
 
-/// The property a broker ends a record with when it is told to: name, 0x01, ten digits, 0x02.
-const CRC_TRAILER_BYTES: usize = 20;
 /// What a living broker is about to write may be there in part; it gets this many looks, so far
 /// apart, before that counts as damage.
 const LOOKS: u32 = 50;
@@ -78,8 +75,8 @@ pub enum Problem {
 /// What stands at a position of the log. Positions are those of the whole log.
 #[derive(Debug)]
 pub enum Item<'a> {
-    /// A record, and its bytes.
-    Record(u64, RecordView<'a>, &'a [u8]),
+    /// A record.
+    Record(u64, RecordView<'a>),
     /// The rest of the file is blank.
     Blank(u64),
     /// Bytes that are nothing valid.
@@ -135,8 +132,8 @@ pub struct Checks {
 /// What the bytes at a position are.
 #[derive(Debug)]
 pub enum Judged<'a> {
-    /// A record, and its bytes.
-    Record(RecordView<'a>, &'a [u8]),
+    /// A record.
+    Record(RecordView<'a>),
     /// The rest of the file is blank.
     Blank,
     /// Zeros where a record would begin.
@@ -159,8 +156,7 @@ pub fn walk(
     progress: &Progress,
     mut visit: impl FnMut(Item<'_>) -> ControlFlow<()>,
 ) -> Result<ControlFlow<()>, StoreError> {
-    let io = |error| StoreError::io("read", &segment.path)(error);
-    let mut window = Window::open(&segment.path, PIECE_BYTES).map_err(io)?;
+    let mut window = Window::open(&segment.path, segment.bytes, PIECE_BYTES)?;
     let (mut at, mut counted, mut looks) = (from, from, 0);
     while at < segment.end() {
         if at - counted >= PIECE_BYTES as u64 {
@@ -170,19 +166,19 @@ pub fn walk(
                 return Ok(ControlFlow::Break(()));
             }
         }
-        let (item, next) = match judge(&mut window, segment, at, checks.crc).map_err(io)? {
-            Judged::Record(record, bytes) => {
+        let (item, next) = match judge(&mut window, segment, at, checks.crc)? {
+            Judged::Record(record) => {
                 let next = at + u64::from(record.total_size);
-                (Item::Record(at, record, bytes), next)
+                (Item::Record(at, record), next)
             }
             Judged::Blank | Judged::Outside => (Item::Blank(at), segment.end()),
-            Judged::Zeros => match window.first_data(at - segment.base).map_err(io)? {
+            Judged::Zeros => match window.first_data(at - segment.base)? {
                 None => (Item::End(at), segment.end()),
                 Some(_) if checks.live && looks < LOOKS => {
                     look_again(&mut window, &mut looks);
                     continue;
                 }
-                Some(data) => bad(&mut window, segment, at, data, Problem::Hole).map_err(io)?,
+                Some(data) => bad(&mut window, segment, at, data, Problem::Hole)?,
             },
             Judged::Bad(_) if checks.live && looks < LOOKS => {
                 look_again(&mut window, &mut looks);
@@ -190,7 +186,7 @@ pub fn walk(
             }
             Judged::Bad(problem) => {
                 let search_from = at - segment.base + 1;
-                bad(&mut window, segment, at, search_from, problem).map_err(io)?
+                bad(&mut window, segment, at, search_from, problem)?
             }
         };
         looks = 0;
@@ -216,7 +212,7 @@ fn bad<'a>(
     at: u64,
     search_from: u64,
     problem: Problem,
-) -> io::Result<(Item<'a>, u64)> {
+) -> Result<(Item<'a>, u64), StoreError> {
     let next = next_valid(window, segment, search_from)?;
     let item = Item::Bad { at, problem, next };
     Ok((item, next.unwrap_or(segment.end())))
@@ -228,7 +224,7 @@ pub(super) fn next_valid(
     window: &mut Window,
     segment: &Segment,
     mut from: u64,
-) -> io::Result<Option<u64>> {
+) -> Result<Option<u64>, StoreError> {
     const MAGICS: [u32; 3] = [MAGIC_V1, MAGIC_V2, BLANK_MAGIC];
     loop {
         // Zeros may go on for long, and in holes.
@@ -259,7 +255,7 @@ pub(super) fn next_valid(
         };
         from += found as u64;
         match judge(window, segment, segment.base + from, true)? {
-            Judged::Record(..) | Judged::Blank => return Ok(Some(segment.base + from)),
+            Judged::Record(_) | Judged::Blank => return Ok(Some(segment.base + from)),
             _ => from += 1,
         }
     }
@@ -270,7 +266,7 @@ pub(super) fn judge<'a>(
     segment: &Segment,
     at: u64,
     check_crc: bool,
-) -> io::Result<Judged<'a>> {
+) -> Result<Judged<'a>, StoreError> {
     let in_file = at - segment.base;
     let left = segment.end() - at;
     let head = window.at(in_file, 8)?;
@@ -310,7 +306,7 @@ pub(super) fn judge<'a>(
         Err(error) => Judged::Bad(Problem::Format(error)),
         Ok(record) => match check(&record, bytes, at, in_file, check_crc) {
             Some(problem) => Judged::Bad(problem),
-            None => Judged::Record(record, bytes),
+            None => Judged::Record(record),
         },
     })
 }
@@ -341,24 +337,8 @@ pub(super) fn check(
     if record.topic.is_empty() || record.is_torn(bytes, usize::try_from(in_file).unwrap_or(0)) {
         return Some(Problem::Torn);
     }
-    let stored = crc_trailer(record.properties)?;
-    let computed = body_crc(&bytes[..bytes.len() - CRC_TRAILER_BYTES]);
+    let (stored, computed) = property_crc::said_and_right(bytes)?;
     (stored != computed).then_some(Problem::RecordCrc { stored, computed })
-}
-
-/// The checksum in the last property, if a broker put one there: its digits stand in reverse.
-fn crc_trailer(properties: &[u8]) -> Option<u32> {
-    let trailer = properties.last_chunk::<CRC_TRAILER_BYTES>()?;
-    let digits = trailer
-        .strip_prefix(properties::CRC32.as_bytes())?
-        .strip_prefix(&[properties::NAME_END])?
-        .strip_suffix(&[properties::VALUE_END])?;
-    let value = digits.iter().rev().try_fold(0_u64, |value, digit| {
-        digit
-            .is_ascii_digit()
-            .then(|| value * 10 + u64::from(digit - b'0'))
-    });
-    value.and_then(|value| u32::try_from(value).ok())
 }
 
 #[cfg(test)]
@@ -371,7 +351,7 @@ mod tests {
     /// A record at `at` whose last property is its checksum.
     fn sealed(at: u64) -> Vec<u8> {
         let mut bytes = Vec::new();
-        let properties = "a\u{1}b\u{2}__CRC32#\u{1}0000000000\u{2}";
+        let properties = &property_crc::with_room("a\u{1}b\u{2}");
         let parts = RecordParts {
             topic: "T",
             queue_id: 0,
@@ -387,13 +367,7 @@ mod tests {
         };
         encode(&parts, &mut bytes).unwrap();
         bytes[PHYSICAL_OFFSET_AT..PHYSICAL_OFFSET_AT + 8].copy_from_slice(&at.to_be_bytes());
-        let sealed = bytes.len() - CRC_TRAILER_BYTES;
-        let digits: String = format!("{:010}", body_crc(&bytes[..sealed]))
-            .chars()
-            .rev()
-            .collect();
-        let end = bytes.len() - 1;
-        bytes[end - 10..end].copy_from_slice(digits.as_bytes());
+        property_crc::seal(&mut bytes);
         bytes
     }
 

@@ -3,12 +3,11 @@
 //! Positioned reads rather than a mapping: the file may belong to a living broker or lie on a
 //! failing disk, where a mapping answers with a signal and a read with an error.
 
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use rustix::fs::SeekFrom;
+use super::disk;
+use crate::error::StoreError;
+use crate::files::NamedFile;
 
 /// Read at a time by whoever goes through a whole file; it stays in the cache of a core.
 pub(super) const PIECE_BYTES: usize = 256 << 10;
@@ -16,8 +15,8 @@ pub(super) const PIECE_BYTES: usize = 256 << 10;
 /// The file and what was read last.
 #[derive(Debug)]
 pub(super) struct Window {
-    file: File,
-    /// Bytes of the file when it was opened.
+    file: NamedFile,
+    /// Bytes of the file.
     pub(super) len: u64,
     piece_bytes: usize,
     buffer: Vec<u8>,
@@ -26,12 +25,10 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// Opens `path` for reading, `piece_bytes` at a time.
-    pub(super) fn open(path: &Path, piece_bytes: usize) -> io::Result<Self> {
-        let file = File::open(path)?;
-        let len = file.metadata()?.len();
+    /// Opens `path`, a file of `len` bytes, for reading `piece_bytes` at a time.
+    pub(super) fn open(path: &Path, len: u64, piece_bytes: usize) -> Result<Self, StoreError> {
         Ok(Self {
-            file,
+            file: disk().open(path.to_owned())?,
             len,
             piece_bytes,
             buffer: Vec::new(),
@@ -41,7 +38,7 @@ impl Window {
     }
 
     /// The `wanted` bytes at `at`; fewer where the file ends.
-    pub(super) fn at(&mut self, at: u64, wanted: usize) -> io::Result<&[u8]> {
+    pub(super) fn at(&mut self, at: u64, wanted: usize) -> Result<&[u8], StoreError> {
         let inside = at
             .checked_sub(self.start)
             .and_then(|skip| usize::try_from(skip).ok())
@@ -59,7 +56,7 @@ impl Window {
     }
 
     /// All that is in the buffer from `at` on; reads if that is nothing. Empty at the file's end.
-    pub(super) fn rest(&mut self, at: u64) -> io::Result<&[u8]> {
+    pub(super) fn rest(&mut self, at: u64) -> Result<&[u8], StoreError> {
         let left = self.at(at, 1)?.len();
         let from = usize::try_from(at - self.start).unwrap_or(0);
         Ok(if left == 0 {
@@ -69,17 +66,12 @@ impl Window {
         })
     }
 
-    /// From now on reads at least so much at a time.
-    pub(super) fn read_more(&mut self, piece_bytes: usize) {
-        self.piece_bytes = self.piece_bytes.max(piece_bytes);
-    }
-
     /// Makes the next access read again.
     pub(super) fn forget(&mut self) {
         self.filled = 0;
     }
 
-    fn load(&mut self, at: u64, wanted: usize) -> io::Result<()> {
+    fn load(&mut self, at: u64, wanted: usize) -> Result<(), StoreError> {
         let left = usize::try_from(self.len.saturating_sub(at)).unwrap_or(usize::MAX);
         let bytes = wanted.max(self.piece_bytes).min(left);
         if self.buffer.len() < bytes {
@@ -87,58 +79,28 @@ impl Window {
         }
         self.filled = 0;
         self.start = at;
-        while self.filled < bytes {
-            let place = &mut self.buffer[self.filled..bytes];
-            match self.file.read_at(place, at + self.filled as u64) {
-                Ok(0) => break,
-                Ok(read) => self.filled += read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
+        self.file.read_at(&mut self.buffer[..bytes], at)?;
+        self.filled = bytes;
         Ok(())
     }
 
-    /// Position of the first byte from `at` on that is not zero. Holes of the file are passed
-    /// without reading them.
-    pub(super) fn first_data(&mut self, mut at: u64) -> io::Result<Option<u64>> {
-        loop {
-            let piece = self.rest(at)?;
-            if piece.is_empty() {
-                return Ok(None);
-            }
-            if let Some(found) = first_not_zero(piece) {
-                return Ok(Some(at + found as u64));
-            }
-            at += piece.len() as u64;
-            at = match rustix::fs::seek(&self.file, SeekFrom::Data(at)) {
-                Ok(data) => data.max(at),
-                Err(rustix::io::Errno::NXIO) => return Ok(None),
-                // A file system that knows no holes.
-                Err(_) => at,
-            };
-        }
+    /// Position of the first byte from `at` on that is not zero.
+    pub(super) fn first_data(&self, at: u64) -> Result<Option<u64>, StoreError> {
+        self.file.first_data(at, self.len)
     }
-}
-
-fn first_not_zero(bytes: &[u8]) -> Option<usize> {
-    const STEP: usize = 64;
-    let (steps, _) = bytes.as_chunks::<STEP>();
-    let zeros = steps.iter().take_while(|step| **step == [0; STEP]).count() * STEP;
-    let rest = bytes[zeros..].iter().position(|byte| *byte != 0)?;
-    Some(zeros + rest)
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
+    use std::os::unix::fs::FileExt as _;
 
     use super::*;
 
     fn window(bytes: &[u8], piece_bytes: usize) -> Window {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(bytes).unwrap();
-        Window::open(file.path(), piece_bytes).unwrap()
+        Window::open(file.path(), bytes.len() as u64, piece_bytes).unwrap()
     }
 
     #[test]
@@ -161,7 +123,7 @@ mod tests {
         let mut bytes = vec![0; 300];
         bytes[201] = 1;
         for piece_bytes in [16, 64, 4096] {
-            let mut window = window(&bytes, piece_bytes);
+            let window = window(&bytes, piece_bytes);
             assert_eq!(window.first_data(0).unwrap(), Some(201));
             assert_eq!(window.first_data(201).unwrap(), Some(201));
             assert_eq!(window.first_data(202).unwrap(), None);
@@ -169,7 +131,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         file.as_file().set_len(1 << 30).unwrap();
         file.as_file().write_all_at(b"x", 900 << 20).unwrap();
-        let mut window = Window::open(file.path(), 4096).unwrap();
+        let window = Window::open(file.path(), 1 << 30, 4096).unwrap();
         assert_eq!(window.first_data(5).unwrap(), Some(900 << 20));
         assert_eq!(window.first_data((900 << 20) + 1).unwrap(), None);
     }

@@ -39,9 +39,9 @@ fn killed_process_loses_nothing() {
 fn killed_process_loses_nothing_after_indexes_were_written() {
     let bench = Bench::new();
     let mut sent = filled(&bench);
-    bench.writer.index.sync_now().unwrap();
+    bench.writer.0.index.sync_now().unwrap();
     sent.extend(filled(&bench));
-    bench.writer.queues.write_out().unwrap();
+    bench.writer.0.queues.write_out().unwrap();
     let bench = Bench::open(bench.kill());
     check(&bench, &sent, u64::MAX);
     let bench = Bench::open(bench.kill());
@@ -76,13 +76,13 @@ fn power_cut_loses_nothing_flushed() {
         let bench = Bench::new();
         let mut sent = filled(&bench);
         if seed % 2 == 0 {
-            bench.writer.index.sync_now().unwrap();
+            bench.writer.0.index.sync_now().unwrap();
         }
         bench.writer.flush().unwrap();
         let flushed = *bench.writer.flushed().borrow();
         sent.extend(filled(&bench));
         if seed % 3 == 0 {
-            bench.writer.queues.write_out().unwrap();
+            bench.writer.0.queues.write_out().unwrap();
         }
         let mut state = seed;
         let left = bench.files.after_power_cut(|| {
@@ -237,7 +237,7 @@ fn lost_checkpoint_is_no_harm() {
     for clean in [true, false] {
         let bench = Bench::new();
         let sent = filled(&bench);
-        bench.writer.index.sync_now().unwrap();
+        bench.writer.0.index.sync_now().unwrap();
         let files = if clean {
             bench.shutdown()
         } else {
@@ -272,7 +272,7 @@ fn another_brokers_checkpoint_is_followed() {
 fn empty_queue_file_of_a_crash_is_removed() {
     let bench = Bench::new();
     let sent = filled(&bench);
-    bench.writer.index.sync_now().unwrap();
+    bench.writer.0.index.sync_now().unwrap();
     let files = bench.kill();
     let path = Path::new("/s/consumequeue/T/0/00000000000000000300");
     files.create(path, 0, false).unwrap();
@@ -387,9 +387,9 @@ fn recovery_writes_only_queues_that_were_being_written() {
     for queue_id in 0..40 {
         bench.send("T", queue_id, "synced").unwrap();
     }
-    bench.writer.index.sync_now().unwrap();
+    bench.writer.0.index.sync_now().unwrap();
     bench.send("T", 7, "written, not synced").unwrap();
-    bench.writer.queues.write_out().unwrap();
+    bench.writer.0.queues.write_out().unwrap();
     let files = bench.kill();
     let writes = Arc::new(QueueWrites::default());
     files.observe(Some(writes.clone()));
@@ -416,7 +416,7 @@ fn long_queues_are_opened_where_they_end() {
             for n in 0..messages {
                 bench.send("T", 0, &n.to_string()).unwrap();
             }
-            bench.writer.index.sync_now().unwrap();
+            bench.writer.0.index.sync_now().unwrap();
             let files = if crash {
                 bench.kill()
             } else {

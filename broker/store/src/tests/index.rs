@@ -194,7 +194,7 @@ fn bench_after(round: usize, sent: &mut Vec<Sent>) -> Arc<SimFiles> {
     let bench = Bench::new();
     *sent = filled(&bench);
     if round > 0 {
-        bench.writer.index.sync_now().unwrap();
+        bench.writer.0.index.sync_now().unwrap();
         sent.extend(filled(&bench));
     }
     if round > 1 {
@@ -333,8 +333,8 @@ fn switched_off_index_is_completed_when_it_is_on_again() {
 fn oldest_files_go_with_their_records() {
     let bench = Bench::new();
     let sent = filled(&bench);
-    bench.writer.index.sync_now().unwrap();
-    let index = &bench.writer.index;
+    bench.writer.0.index.sync_now().unwrap();
+    let index = &bench.writer.0.index;
     let count = index_paths(&bench.files).len();
     assert!(count > 3);
     let ends = |file: &PathBuf| {
@@ -419,7 +419,7 @@ fn files_another_broker_left_in_a_crash_are_kept_if_they_are_known_to_be_on_disk
     for kept in 0..4 {
         let bench = Bench::new();
         let sent = filled(&bench);
-        bench.writer.index.sync_now().unwrap();
+        bench.writer.0.index.sync_now().unwrap();
         let files = bench.kill();
         let paths = index_paths(&files);
         // The newest may be torn anywhere, whatever its header says.
@@ -475,7 +475,7 @@ fn lost_and_damaged_files_are_made_again() {
         for (ours, clean) in [(true, true), (true, false), (false, true)] {
             let bench = Bench::new();
             let mut sent = filled(&bench);
-            bench.writer.index.sync_now().unwrap();
+            bench.writer.0.index.sync_now().unwrap();
             let files = if clean {
                 bench.shutdown()
             } else {
@@ -498,7 +498,7 @@ fn lost_and_damaged_files_are_made_again() {
 fn torn_slots_and_entries_behind_the_mark_are_of_no_consequence() {
     let bench = Bench::new();
     let mut sent = filled(&bench);
-    bench.writer.index.sync_now().unwrap();
+    bench.writer.0.index.sync_now().unwrap();
     let newest = index_paths(&bench.files).pop().unwrap();
     let next = bench.files.bytes(&newest).unwrap()[39];
     sent.extend(filled(&bench));
@@ -516,7 +516,7 @@ fn entries_that_contradict_each_other_are_made_again() {
     for at in [4, 16] {
         let bench = Bench::new();
         let mut sent = filled(&bench);
-        bench.writer.index.sync_now().unwrap();
+        bench.writer.0.index.sync_now().unwrap();
         let newest = index_paths(&bench.files).pop().unwrap();
         sent.extend(filled(&bench));
         let files = bench.kill();
@@ -551,9 +551,9 @@ fn failed_writes_are_made_up_for() {
         sent.extend(filled(&bench));
         bench.files.fail(crate::sim::Failing::Write, after);
         // What cannot be written is found nevertheless, except that a torn file hides some of its own.
-        let _ = bench.writer.index.sync_now();
+        let _ = bench.writer.0.index.sync_now();
         bench.clock.advance(Duration::from_secs(6));
-        let _ = bench.writer.index.sync_now();
+        let _ = bench.writer.0.index.sync_now();
         check_queries(&bench, &sent);
         check_files(&bench.shutdown(), &sent);
     }
@@ -563,12 +563,12 @@ fn failed_writes_are_made_up_for() {
 fn messages_the_tail_has_no_room_for_are_read_back() {
     let bench = Bench::new();
     let mut sent = filled(&bench);
-    let index = bench.reader.reput.index.clone().unwrap();
-    index.fall_behind(bench.reader.reput.dispatched());
+    let index = bench.reader.0.reput.index.clone().unwrap();
+    index.fall_behind(bench.reader.0.reput.dispatched());
     sent.extend(filled(&bench));
-    bench.writer.index.sync_now().unwrap();
+    bench.writer.0.index.sync_now().unwrap();
     let behind = bench.files.after_kill();
-    index.catch_up(&bench.reader.reput);
+    index.catch_up(&bench.reader.0.reput);
     sent.extend(filled(&bench));
     check_queries(&bench, &sent);
     check_files(&bench.shutdown(), &sent);
@@ -599,7 +599,7 @@ proptest! {
                 0 => bench = Bench::open(bench.kill()),
                 1 => bench = Bench::open(bench.shutdown()),
                 2 => check_queries(&bench, &sent),
-                3 => bench.writer.index.sync_now().unwrap(),
+                3 => bench.writer.0.index.sync_now().unwrap(),
                 4 => bench.writer.flush().unwrap(),
                 5 => {
                     let flushed = *bench.writer.flushed().borrow();

@@ -13,10 +13,12 @@ use parking_lot::Mutex;
 use crate::sim::SimFiles;
 use crate::*;
 
+mod batch_queue;
 mod crash;
 mod disk;
 mod ext;
 mod index;
+mod light;
 mod properties;
 mod property_crc;
 mod reading;
@@ -146,7 +148,7 @@ impl Bench {
         sys_flag: i32,
     ) -> Result<Appended, StoreError> {
         let queue = self.writer.queue(topic, queue_id);
-        let mut batch = RecordBatch::default();
+        let mut batch = self.writer.batch();
         batch.push(&queue, &parts(topic, queue_id, body, properties, sys_flag))?;
         let mut appended = Vec::new();
         self.writer.append_batch(&mut batch, &mut appended)?;

@@ -28,8 +28,8 @@ proptest! {
             match event {
                 0 => bench = Bench::open(bench.kill()),
                 1 => bench = Bench::open(bench.shutdown()),
-                2 => bench.writer.queues.write_out().unwrap(),
-                3 => bench.writer.index.sync_now().unwrap(),
+                2 => bench.writer.0.queues.write_out().unwrap(),
+                3 => bench.writer.0.index.sync_now().unwrap(),
                 4 => bench.writer.flush().unwrap(),
                 _ => {}
             }

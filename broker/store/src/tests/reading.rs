@@ -33,9 +33,13 @@ fn every_offset_has_its_status() {
 fn messages_are_read_from_memory_and_from_files() {
     let bench = sent(23);
     assert_eq!(bench.bodies("T", 0), names(23));
-    bench.writer.index.sync_now().unwrap();
-    bench.writer.queues.note_dirty(&bench.writer.queue("T", 0));
-    bench.writer.index.sync_now().unwrap();
+    bench.writer.0.index.sync_now().unwrap();
+    bench
+        .writer
+        .0
+        .queues
+        .note_dirty(&bench.writer.queue("T", 0));
+    bench.writer.0.index.sync_now().unwrap();
     assert_eq!(bench.bodies("T", 0), names(23));
     bench.send("T", 0, "message 23").unwrap();
     assert_eq!(bench.bodies("T", 0), names(24));
@@ -181,12 +185,46 @@ fn unflushed_record_is_not_shown_under_synchronous_flush() {
 #[test]
 fn idle_queue_holds_no_file_and_no_units() {
     let bench = sent(12);
-    bench.writer.index.sync_now().unwrap();
-    bench.writer.index.sync_now().unwrap();
+    bench.writer.0.index.sync_now().unwrap();
+    bench.writer.0.index.sync_now().unwrap();
     assert_eq!(bench.writer.queue("T", 0).in_memory(), (0, false));
     assert_eq!(bench.bodies("T", 0).len(), 12);
     assert!(bench.writer.queue("T", 0).in_memory().1);
-    bench.writer.index.sync_now().unwrap();
-    bench.writer.index.sync_now().unwrap();
+    bench.writer.0.index.sync_now().unwrap();
+    bench.writer.0.index.sync_now().unwrap();
     assert_eq!(bench.writer.queue("T", 0).in_memory(), (0, false));
+}
+
+#[test]
+fn replay_shows_every_record_from_a_position_on() {
+    let store = Bench::new();
+    let mut sent = Vec::new();
+    for n in 0..100 {
+        // Some are in the log only.
+        let flag = if n % 7 == 0 {
+            sys_flag::TRANSACTION_ROLLBACK
+        } else {
+            0
+        };
+        let body = format!("message {n}");
+        sent.push(store.send_with("T", 0, &body, "", flag).unwrap());
+    }
+    let end = sent[99].end();
+    assert!(end > 2 * SEGMENT_BYTES);
+    let replay = |store: &Bench, from| {
+        let mut bodies = Vec::new();
+        let to = store
+            .reader
+            .replay(from, &mut |record| bodies.push(body_of(record)));
+        assert_eq!(to.unwrap(), end);
+        bodies
+    };
+    for from in [0, 1, 40, 99] {
+        let at = sent[from].physical_offset.0;
+        assert_eq!(replay(&store, at), names(100)[from..]);
+    }
+    assert_eq!(replay(&store, end), [] as [&str; 0]);
+    assert_eq!(replay(&store, end + 5), [] as [&str; 0]);
+    let store = Bench::open(store.kill());
+    assert_eq!(replay(&store, sent[3].physical_offset.0), names(100)[3..]);
 }

@@ -23,7 +23,7 @@ fn filled(bench: &Bench) -> Vec<(u32, String, Appended)> {
 /// All but the last segment have been there for longer than they have to be; one run deletes ten.
 fn expire(bench: &Bench) {
     bench.clock.advance(RESERVED);
-    bench.writer.clean.step();
+    bench.writer.0.clean.step();
 }
 
 fn start(bench: &Bench) -> u64 {
@@ -75,17 +75,17 @@ fn expired_segments_go_oldest_first_and_queues_follow() {
     let sent = filled(&bench);
     let all = log_files(&bench.files);
     assert!(all.len() > 15, "{}", all.len());
-    bench.writer.clean.step();
+    bench.writer.0.clean.step();
     assert_eq!(log_files(&bench.files), all, "nothing has expired yet");
     expire(&bench);
     assert_eq!(log_files(&bench.files), all[10..]);
     assert_eq!(start(&bench), 10 * SEGMENT_BYTES);
     check(&bench, &sent);
     while log_files(&bench.files).len() > 1 {
-        bench.writer.clean.step();
+        bench.writer.0.clean.step();
         check(&bench, &sent);
     }
-    bench.writer.clean.step();
+    bench.writer.0.clean.step();
     assert_eq!(
         log_files(&bench.files),
         all[all.len() - 1..],
@@ -97,7 +97,7 @@ fn expired_segments_go_oldest_first_and_queues_follow() {
 fn consume_queue_files_without_messages_go_but_never_the_last() {
     let bench = Bench::new();
     let sent = filled(&bench);
-    bench.writer.index.sync_now().unwrap();
+    bench.writer.0.index.sync_now().unwrap();
     let names = |queue_id: u32| {
         let directory = format!("/s/consumequeue/T/{queue_id}");
         let listed = bench.files.list(Path::new(&directory)).unwrap();
@@ -114,7 +114,7 @@ fn consume_queue_files_without_messages_go_but_never_the_last() {
         assert_eq!(names(queue_id)[0], format!("{:020}", min / 5 * 100));
     }
     while start(&bench) + 2 * SEGMENT_BYTES < bench.reader.status().max_physical {
-        bench.writer.clean.step();
+        bench.writer.0.clean.step();
     }
     assert_eq!(
         names(1),
@@ -125,8 +125,8 @@ fn consume_queue_files_without_messages_go_but_never_the_last() {
     // The next message begins a file; then the old one can go.
     let next = bench.send("T", 1, "next").unwrap();
     assert_eq!(next.queue_offset.0, 60);
-    bench.writer.index.sync_now().unwrap();
-    bench.writer.clean.step();
+    bench.writer.0.index.sync_now().unwrap();
+    bench.writer.0.clean.step();
     assert_eq!(names(1), ["00000000000000001200"]);
     assert_eq!(bench.bodies("T", 1), ["next"]);
 }
@@ -138,7 +138,7 @@ fn offsets_go_on_after_restarts_and_crashes_although_all_messages_are_gone() {
         filled(&bench);
         bench.clock.advance(RESERVED);
         for _ in 0..5 {
-            bench.writer.clean.step();
+            bench.writer.0.clean.step();
         }
         assert_eq!(bench.reader.min_offset("T", 1), 60);
         let bench = Bench::open(if crash {
@@ -172,7 +172,7 @@ fn crash_after_any_deletion_leaves_a_log_without_holes() {
             batch: 1,
             ..config(FlushMode::Async).retention
         };
-        let clean = bench.writer.clean.with(one);
+        let clean = bench.writer.0.clean.with(one);
         for _ in 0..deleted {
             clean.step();
         }
@@ -223,7 +223,7 @@ fn units_that_outlive_their_segment_for_a_moment_are_told_as_such() {
     let bench = Bench::new();
     filled(&bench);
     // Between the end of a segment and the moment its queues follow.
-    let segments: &Segments = &bench.writer.log.segments;
+    let segments: &Segments = &bench.writer.0.log.segments;
     segments.take_first().unwrap();
     let result = bench.get("T", 1, 0, 32);
     assert_eq!(result.status, GetStatus::Found);
@@ -253,7 +253,7 @@ fn file_that_cannot_be_deleted_is_tried_again_before_the_next_goes() {
     bench.clock.advance(RESERVED);
     for _ in 0..2 {
         bench.files.fail(Failing::Delete, 0);
-        bench.writer.clean.step();
+        bench.writer.0.clean.step();
     }
     assert_eq!(log_files(&bench.files), before);
     // It has left the list nevertheless, alone.
@@ -311,6 +311,26 @@ fn request_deletes_all_that_has_expired_though_it_is_not_the_hour() {
 }
 
 #[test]
+fn request_waits_until_it_is_known_what_still_waits() {
+    let config = StoreConfig {
+        needed_from: Arc::default(),
+        ..config(FlushMode::Async)
+    };
+    let bench = Bench::with(SimFiles::new(), config);
+    filled(&bench);
+    expire(&bench);
+    bench.writer.delete_expired();
+    bench.writer.0.clean.step();
+    assert_eq!(start(&bench), 0);
+    bench.reader.need_from(SEGMENT_BYTES);
+    while start(&bench) == 0 {
+        std::thread::yield_now();
+    }
+    bench.writer.0.clean.step();
+    assert_eq!(start(&bench), SEGMENT_BYTES);
+}
+
+#[test]
 fn too_full_a_disk_refuses_messages_until_there_is_room() {
     let config = StoreConfig {
         retention: RetentionConfig {
@@ -326,7 +346,7 @@ fn too_full_a_disk_refuses_messages_until_there_is_room() {
             total: 100,
             free: 100 - percent,
         });
-        bench.writer.clean.step();
+        bench.writer.0.clean.step();
     };
     used(&bench, 90);
     bench.send("T", 0, "taken").unwrap();
@@ -365,7 +385,7 @@ fn forced_deletion_makes_room() {
         total: 100 * SEGMENT_BYTES,
         free: 14 * SEGMENT_BYTES,
     });
-    bench.writer.clean.step();
+    bench.writer.0.clean.step();
     assert_eq!(start(&bench), SEGMENT_BYTES);
 }
 
@@ -373,7 +393,7 @@ fn forced_deletion_makes_room() {
 fn deleted_topic_and_deleted_segments_do_not_meet() {
     let bench = Bench::new();
     let sent = filled(&bench);
-    bench.writer.index.sync_now().unwrap();
+    bench.writer.0.index.sync_now().unwrap();
     let queue = bench.reader.queue("T", 0).unwrap();
     bench.writer.delete_topic("T").unwrap();
     expire(&bench);
@@ -394,21 +414,22 @@ fn queue_with_lost_units_in_its_middle_begins_with_its_first_message() {
     let unit = |n: u64| crate::consume_queue::unit::Unit {
         physical_offset: n * 10,
         bytes: 10,
-        tags_code: 0,
+        base: n,
+        ..crate::consume_queue::unit::Unit::BLANK
     };
     for log_start in 0..30 {
         let topic = format!("holes{log_start}");
         let queue = bench.writer.queue(&topic, 0);
         // Messages 0 to 3 and 9 to 12; 4 to 8 are blank.
         for n in [0, 1, 2, 3, 9, 10, 11, 12] {
-            assert!(queue.push(n, unit(n), 0));
+            assert!(queue.push(unit(n)));
         }
-        bench.writer.queues.note_dirty(&queue);
+        bench.writer.0.queues.note_dirty(&queue);
         if log_start % 2 == 0 {
-            bench.writer.queues.write_out().unwrap();
-            bench.writer.queues.write_out().unwrap();
+            bench.writer.0.queues.write_out().unwrap();
+            bench.writer.0.queues.write_out().unwrap();
         }
-        bench.writer.queues.advance_min(log_start * 5).unwrap();
+        bench.writer.0.queues.advance_min(log_start * 5).unwrap();
         let expected = [0, 1, 2, 3, 9, 10, 11, 12]
             .into_iter()
             .find(|n| n * 10 >= log_start * 5);
@@ -423,7 +444,7 @@ fn full_disk_keeps_units_in_memory_and_the_checkpoint_as_it_was() {
         for n in 0..3 {
             bench.send("T", 0, &format!("before {n}")).unwrap();
         }
-        bench.writer.index.sync_now().unwrap();
+        bench.writer.0.index.sync_now().unwrap();
         let checkpoint = bench.files.bytes("/s/checkpoint");
         bench.files.set_room(0);
         let mut expected: Vec<_> = (0..3).map(|n| format!("before {n}")).collect();
@@ -432,8 +453,8 @@ fn full_disk_keeps_units_in_memory_and_the_checkpoint_as_it_was() {
             expected.push(format!("while full {n}"));
             bench.send("T", 0, &expected[3 + n]).unwrap();
             bench.send("New", 0, "while full").unwrap();
-            assert!(bench.writer.queues.write_out().is_err());
-            assert!(bench.writer.index.sync_now().is_err());
+            assert!(bench.writer.0.queues.write_out().is_err());
+            assert!(bench.writer.0.index.sync_now().is_err());
         }
         assert_eq!(bench.files.bytes("/s/checkpoint"), checkpoint);
         assert_eq!(bench.bodies("T", 0), expected);
@@ -442,7 +463,7 @@ fn full_disk_keeps_units_in_memory_and_the_checkpoint_as_it_was() {
             bench
         } else {
             bench.files.set_room(u64::MAX);
-            bench.writer.index.sync_now().unwrap();
+            bench.writer.0.index.sync_now().unwrap();
             assert_ne!(bench.files.bytes("/s/checkpoint"), checkpoint);
             bench
         };

@@ -1,4 +1,5 @@
 use super::*;
+use common::message::record::body_crc;
 
 #[test]
 fn messages_get_consecutive_offsets() {
@@ -35,6 +36,37 @@ fn record_is_stamped() {
     assert_eq!(record.physical_offset, second.physical_offset.to_wire());
     assert_eq!(record.store_timestamp, 1_000_007);
     assert_eq!((record.topic, record.body), (&b"T"[..], &b"second"[..]));
+}
+
+#[test]
+fn what_a_batch_does_not_keep_was_never_in_it() {
+    let bench = Bench::new();
+    let queue = bench.writer.queue("T", 0);
+    let batch_of = |numbers: &[usize]| {
+        let mut batch = RecordBatch::default();
+        for n in numbers {
+            let (body, keys) = ("b".repeat(*n), format!("KEYS\u{1}k{n} k\u{2}"));
+            let parts = parts("T", 0, &body, &keys, 0);
+            batch.push(&queue, &parts).unwrap();
+            assert_eq!(batch.body_crc(batch.len() - 1), body_crc(body.as_bytes()));
+        }
+        batch
+    };
+    for kept in 0..16_usize {
+        let keeps = |n: &usize| kept >> n & 1 == 1;
+        let mut batch = batch_of(&[0, 1, 2, 3]);
+        batch.retain(|n| keeps(&n));
+        let numbers: Vec<usize> = (0..4).filter(keeps).collect();
+        let expected = batch_of(&numbers);
+        assert_eq!(batch.bytes, expected.bytes);
+        let all = |batch: &RecordBatch| -> Vec<_> {
+            let records = batch.records();
+            records
+                .map(|(entry, keys)| (entry.start, keys.to_vec()))
+                .collect()
+        };
+        assert_eq!(all(&batch), all(&expected));
+    }
 }
 
 #[test]
@@ -345,7 +377,7 @@ fn concurrent_producers_keep_the_order_of_their_queue() {
 fn topic_that_can_be_no_directory_stays_in_memory() {
     let bench = Bench::new();
     bench.send("../../etc", 0, "x").unwrap();
-    bench.writer.index.sync_now().unwrap();
+    bench.writer.0.index.sync_now().unwrap();
     assert_eq!(bench.bodies("../../etc", 0), ["x"]);
     assert!(
         bench

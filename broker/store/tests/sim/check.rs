@@ -3,16 +3,17 @@
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::clock::ManualClock;
 use store::sim::{self, SimFiles};
 use store::{
-    Arrivals, GetRequest, GetStatus, Key, KeyQuery, Queue, RecordBatch, StoreConfig, StoreReader,
-    StoreTasks, StoreWriter,
+    Arrivals, GetRequest, GetStatus, Key, KeyQuery, Queue, StoreConfig, StoreReader, StoreTasks,
+    StoreWriter, TopicSet,
 };
 
-use crate::message::{Message, QueueName};
-use crate::model::{Model, Record};
+use crate::message::{BATCH_TOPIC, Message, QueueName};
+use crate::model::{Model, Place, Record};
 
 /// One life of the store.
 pub struct Store {
@@ -67,14 +68,24 @@ impl Store {
         files: &Arc<SimFiles>,
         clock: &Arc<ManualClock>,
     ) -> Result<Self, String> {
+        // As in a broker, nobody knows the topics while the store opens.
+        let known = Arc::new(AtomicBool::new(false));
+        let batch_topics = {
+            let known = Arc::clone(&known);
+            TopicSet::new(move |topic| known.load(Ordering::Relaxed) && topic == BATCH_TOPIC)
+        };
         let opened = sim::open(
-            config.clone(),
+            StoreConfig {
+                batch_topics,
+                ..config.clone()
+            },
             Arc::clone(files),
             Arc::clone(clock) as _,
             Arc::new(Nobody),
         );
         let (writer, reader, tasks) =
             opened.map_err(|error| format!("does not open: {error:?}"))?;
+        known.store(true, Ordering::Relaxed);
         Ok(Self {
             writer,
             reader,
@@ -90,7 +101,7 @@ impl Store {
         group: bool,
         foreseen: &[store::Appended],
     ) -> Result<usize, String> {
-        let mut batch = RecordBatch::default();
+        let mut batch = self.writer.batch();
         if group {
             batch.begin_group();
         }
@@ -134,8 +145,8 @@ impl Store {
         }
         compare_log(files, &self.commit_log, model, min, end)?;
         let expected = model.queues(min, end);
-        for (queue, (next, records)) in &expected {
-            self.compare_queue(queue, *next, records, model)
+        for (queue, (next, places)) in &expected {
+            self.compare_queue(queue, *next, places, model)
                 .map_err(|problem| format!("queue {}/{}: {problem}", queue.0, queue.1))?;
         }
         self.find_by_key(model, min, end)?;
@@ -204,13 +215,13 @@ impl Store {
         &self,
         queue: &QueueName,
         next: u64,
-        records: &[&Record],
+        places: &[Place<'_>],
         model: &Model,
     ) -> Result<(), String> {
         let min = self.reader.min_offset(&queue.0, queue.1);
         let max = self.reader.max_offset(&queue.0, queue.1);
         let deleting = model.deleting.as_ref() == Some(&queue.0);
-        let first = records.first().map_or(next, |first| first.queue_offset);
+        let first = places.first().map_or(next, |first| first.offset);
         if !deleting && (min, max) != (first, next) {
             return Err(format!(
                 "has messages {min}..{max}, expected {first}..{next}"
@@ -239,33 +250,33 @@ impl Store {
             for message in result.messages() {
                 let message = message.map_err(|error| format!("message at {at}: {error}"))?;
                 let start = u64::try_from(message.physical_offset).unwrap();
-                let Some(record) = records.iter().find(|record| record.start == start) else {
+                let mut here = places.iter().filter(|place| place.record.start == start);
+                let Some(place) = here.find(|place| place.offset >= min + found) else {
                     return Err(format!("a message from {start} nobody sent to it"));
                 };
+                let record = place.record;
                 let offset = u64::try_from(message.queue_offset).unwrap();
                 if offset != record.queue_offset
                     || record.end - start != u64::from(message.total_size)
                 {
                     return Err(format!("message {offset} at {start} is altered"));
                 }
-                if !deleting && record.queue_offset != min + found {
+                if !deleting && place.offset != min + found {
                     return Err(format!(
                         "message {} stands at {}",
-                        record.queue_offset,
+                        place.offset,
                         min + found
                     ));
                 }
-                found += 1;
+                found += place.count;
             }
             at = next;
         }
-        if !deleting && found != records.len() as u64 {
-            return Err(format!(
-                "{found} messages can be read, {} are there",
-                records.len()
-            ));
+        let there: u64 = places.iter().map(|place| place.count).sum();
+        if !deleting && found != there {
+            return Err(format!("{found} messages can be read, {there} are there"));
         }
-        let expected = records.iter().map(|record| record.message.tags_code());
+        let expected = places.iter().map(|place| place.record.message.tags_code());
         if !deleting && !expected.eq(tags.into_inner()) {
             return Err("has units with other tags".into());
         }

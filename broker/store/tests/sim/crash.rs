@@ -10,7 +10,7 @@ use store::StoreConfig;
 use store::sim::{Image, Observer, Op, SimFiles, Step, Unsynced};
 
 use crate::check::{Promise, Store};
-use crate::message::Message;
+use crate::message::{BATCH_TOPIC, Message};
 use crate::model::Model;
 use crate::recorder::Point;
 use crate::rng::Rng;
@@ -276,9 +276,13 @@ impl Crashes {
         // Sometimes so many that a queue's file is filled.
         let (more, bytes) = *rng.pick(&[(1, 0), (9, 0), (9, 700)]);
         for number in 0..=rng.below(more) {
-            messages.push(Arc::new(Message::new(rng, "T", number, bytes)));
+            let topic = *rng.pick(&["T", "T", BATCH_TOPIC]);
+            messages.push(Arc::new(Message::new(rng, topic, number, bytes)));
         }
-        messages.retain(|message| model.deleting.as_ref() != Some(&message.queue.0));
+        messages.retain(|message| {
+            let mut topics = [&message.queue.0].into_iter().chain(&message.light);
+            topics.all(|topic| model.deleting.as_ref() != Some(topic))
+        });
         let foreseen = model.append(&messages, false, self.clock.now().0);
         store
             .append(&messages, false, &foreseen)

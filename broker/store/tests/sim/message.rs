@@ -17,11 +17,29 @@ pub struct Message {
     pub ipv6: bool,
     pub body: Vec<u8>,
     pub properties: String,
+    /// Light queues it goes into, too.
+    pub light: Vec<String>,
+    /// Messages it stands for.
+    pub count: u64,
 }
 
-/// Two short names and one too long for a record of the first version.
-pub fn topics() -> [String; 3] {
-    ["T".into(), "Orders".into(), "L".repeat(140)]
+/// Whose queues are for whole batches.
+pub const BATCH_TOPIC: &str = "B";
+
+/// Two short names, one too long for a record of the first version, and one of whole batches.
+pub fn topics() -> [String; 4] {
+    [
+        "T".into(),
+        "Orders".into(),
+        "L".repeat(140),
+        BATCH_TOPIC.into(),
+    ]
+}
+
+/// Topics that can be deleted: light ones, too.
+pub fn deletable(rng: &mut Rng) -> String {
+    let light = ["%LMQ%a".into(), "%LMQ%b".into()];
+    rng.pick(&[&topics()[..], &light].concat()).clone()
 }
 
 impl Message {
@@ -52,6 +70,7 @@ impl Message {
         if rng.one_in(3) {
             write!(properties, "KEYS\u{1}order{} o{number}\u{2}", rng.below(5)).unwrap();
         }
+        let (light, count, inner) = Self::places(rng, topic, &mut properties);
         let left = bytes.saturating_sub(properties.len() + topic.len() + 130);
         let length = match rng.below(8) {
             0 => 0,
@@ -66,11 +85,62 @@ impl Message {
         body.truncate(length);
         Self {
             queue,
-            sys_flag: *rng.pick(&flags),
+            sys_flag: *rng.pick(&flags) | inner,
             ipv6: rng.one_in(4),
             body,
             properties,
+            light,
+            count,
         }
+    }
+
+    /// Some are whole batches, some go into light queues; their properties say so. The last is a flag.
+    fn places(rng: &mut Rng, topic: &str, properties: &mut String) -> (Vec<String>, u64, i32) {
+        let light: Vec<String> = match rng.below(12) {
+            0 => vec!["%LMQ%a".into()],
+            1 => vec!["%LMQ%b".into(), "plain".into(), "%LMQ%a".into()],
+            _ => Vec::new(),
+        };
+        if !light.is_empty() {
+            let names = light.join(",");
+            write!(properties, "INNER_MULTI_DISPATCH\u{1}{names}\u{2}").unwrap();
+        }
+        if topic != BATCH_TOPIC || rng.one_in(3) {
+            return (light, 1, 0);
+        }
+        let count = 1 + rng.below(12);
+        write!(properties, "INNER_NUM\u{1}{count}\u{2}").unwrap();
+        let flag = sys_flag::INNER_BATCH | sys_flag::NEED_UNWRAP;
+        (light, count, flag)
+    }
+
+    /// Its properties once it has an offset, and one in each light queue.
+    pub fn stored_properties(&self, offset: u64, light: &[(QueueName, u64)]) -> String {
+        let mut text = self.properties.clone();
+        if !self.is_queued() {
+            return text;
+        }
+        if self.sys_flag & sys_flag::INNER_BATCH != 0 {
+            write!(text, "INNER_BASE\u{1}{offset}\u{2}").unwrap();
+        }
+        if !self.light.is_empty() {
+            let of = |name: &String| light.iter().find(|((light, _), _)| light == name);
+            let offsets = self.light.iter().map(|name| {
+                let offset = of(name).map(|(_, offset)| offset.to_string());
+                offset.unwrap_or_default()
+            });
+            let offsets = offsets.collect::<Vec<_>>().join(",");
+            write!(text, "INNER_MULTI_QUEUE_OFFSET\u{1}{offsets}\u{2}").unwrap();
+        }
+        text
+    }
+
+    /// The light queues among those it names, if consumers see it.
+    pub fn light_queues(&self) -> impl Iterator<Item = QueueName> {
+        let light = self.light.iter().filter(|name| name.starts_with("%LMQ%"));
+        light
+            .filter(|_| self.is_queued())
+            .map(|name| (name.clone(), 0))
     }
 
     pub fn parts(&self) -> RecordParts<'_> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use common::ids::{PhysicalOffset, QueueOffset};
 use common::message::record::{BLANK_MAGIC, PHYSICAL_OFFSET_AT, QUEUE_OFFSET_AT, encode};
-use store::Appended;
+use store::{Appended, RecordParts};
 
 use crate::message::{Message, QueueName};
 
@@ -17,7 +17,19 @@ pub struct Record {
     pub start: u64,
     pub end: u64,
     pub queue_offset: u64,
+    /// Where else it is.
+    pub light: Vec<(QueueName, u64)>,
     pub message: Arc<Message>,
+}
+
+/// A record in one of its queues.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// Offset of its first message there.
+    pub offset: u64,
+    /// Messages there.
+    pub count: u64,
+    pub record: &'a Record,
 }
 
 /// The log as it would be if nothing were ever lost, and what was promised of it.
@@ -66,14 +78,19 @@ impl Model {
         let encoded: Vec<_> = messages
             .iter()
             .map(|message| {
+                let (queue_offset, light) = self.take_offsets(message);
+                let parts = RecordParts {
+                    properties: &message.stored_properties(queue_offset, &light),
+                    ..message.parts()
+                };
                 let mut bytes = Vec::new();
-                let encoded = encode(&message.parts(), &mut bytes).unwrap();
-                (bytes, encoded)
+                let encoded = encode(&parts, &mut bytes).unwrap();
+                (bytes, encoded, queue_offset, light)
             })
             .collect();
-        let mut left: u64 = encoded.iter().map(|(bytes, _)| bytes.len() as u64).sum();
+        let mut left: u64 = encoded.iter().map(|(bytes, ..)| bytes.len() as u64).sum();
         let mut appended = Vec::new();
-        for (message, (mut bytes, encoded)) in messages.iter().zip(encoded) {
+        for (message, (mut bytes, encoded, queue_offset, light)) in messages.iter().zip(encoded) {
             // The rest of a group that is too large may be one that is not.
             if group && left + BLANK_BYTES <= self.segment_bytes {
                 self.make_room(left);
@@ -81,13 +98,6 @@ impl Model {
             left -= bytes.len() as u64;
             self.make_room(bytes.len() as u64);
             let start = self.tail();
-            let queue_offset = if message.is_queued() {
-                let next = self.next.entry(message.queue.clone()).or_default();
-                *next += 1;
-                *next - 1
-            } else {
-                0
-            };
             let mut put = |at: usize, value: [u8; 8]| bytes[at..at + 8].copy_from_slice(&value);
             put(QUEUE_OFFSET_AT, queue_offset.to_be_bytes());
             put(PHYSICAL_OFFSET_AT, start.to_be_bytes());
@@ -97,6 +107,7 @@ impl Model {
                 start,
                 end: self.tail(),
                 queue_offset,
+                light,
                 message: Arc::clone(message),
             });
             appended.push(Appended {
@@ -107,6 +118,23 @@ impl Model {
             });
         }
         appended
+    }
+
+    fn take_offsets(&mut self, message: &Message) -> (u64, Vec<(QueueName, u64)>) {
+        let mut take = |queue: QueueName, count: u64| {
+            let next = self.next.entry(queue).or_default();
+            *next += count;
+            *next - count
+        };
+        if !message.is_queued() {
+            return (0, Vec::new());
+        }
+        let offset = take(message.queue.clone(), message.count);
+        let light = message.light_queues();
+        (
+            offset,
+            light.map(|queue| (queue.clone(), take(queue, 1))).collect(),
+        )
     }
 
     /// Closes the segment if `bytes` and a blank do not fit any more.
@@ -149,22 +177,41 @@ impl Model {
         self.lost = lost.into_iter().map(|record| record.message).collect();
         (self.written, self.safe) = (end, end);
         self.next.clear();
+        let mut next = BTreeMap::new();
         for record in &self.records {
-            let Record {
-                message,
-                queue_offset,
-                ..
-            } = record;
-            if message.is_queued() && self.is_alive(record) {
-                let next = self.next.entry(message.queue.clone()).or_default();
-                *next = queue_offset + 1;
+            for (queue, place) in self.places(record) {
+                next.insert(queue.clone(), place.offset + place.count);
             }
         }
+        self.next = next;
+    }
+
+    /// Where a record is.
+    fn places<'a>(
+        &'a self,
+        record: &'a Record,
+    ) -> impl Iterator<Item = (&'a QueueName, Place<'a>)> {
+        let message = &record.message;
+        let place = |offset, count| Place {
+            offset,
+            count,
+            record,
+        };
+        let own = message.is_queued().then_some(&message.queue).into_iter();
+        let own = own.map(move |queue| (queue, place(record.queue_offset, message.count)));
+        let light = record.light.iter();
+        let light = light.map(move |(queue, offset)| (queue, place(*offset, 1)));
+        own.chain(light)
+            .filter(|(queue, _)| self.is_alive_in(&queue.0, record))
+    }
+
+    fn is_alive_in(&self, topic: &str, record: &Record) -> bool {
+        let deleted = self.deleted.get(topic);
+        deleted.is_none_or(|position| record.start >= *position)
     }
 
     pub fn is_alive(&self, record: &Record) -> bool {
-        let deleted = self.deleted.get(&record.message.queue.0);
-        deleted.is_none_or(|position| record.start >= *position)
+        self.is_alive_in(&record.message.queue.0, record)
     }
 
     /// All messages of a topic are gone; its queues begin again.
@@ -186,14 +233,14 @@ impl Model {
 
     /// For each queue of a log that reaches from `min` to `end`: its end, and the records a
     /// consumer finds in it.
-    pub fn queues(&self, min: u64, end: u64) -> BTreeMap<&QueueName, (u64, Vec<&Record>)> {
+    pub fn queues(&self, min: u64, end: u64) -> BTreeMap<&QueueName, (u64, Vec<Place<'_>>)> {
         let mut queues: BTreeMap<_, (u64, Vec<_>)> = BTreeMap::new();
-        for record in &self.records {
-            if record.end <= end && record.message.is_queued() && self.is_alive(record) {
-                let (next, found) = queues.entry(&record.message.queue).or_default();
-                *next = record.queue_offset + 1;
+        for record in self.records.iter().filter(|record| record.end <= end) {
+            for (queue, place) in self.places(record) {
+                let (next, found) = queues.entry(queue).or_default();
+                *next = place.offset + place.count;
                 if record.start >= min {
-                    found.push(record);
+                    found.push(place);
                 }
             }
         }

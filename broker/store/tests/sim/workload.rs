@@ -13,7 +13,7 @@ use store::{FlushMode, RetentionConfig, StoreConfig};
 
 use crate::check::Store;
 use crate::crash::{Crashes, panic_text};
-use crate::message::{Message, topics};
+use crate::message::{Message, deletable, topics};
 use crate::model::Model;
 use crate::recorder::Shared;
 use crate::rng::Rng;
@@ -77,6 +77,8 @@ fn config(rng: &mut Rng, mode: FlushMode) -> StoreConfig {
         segment_bytes: *rng.pick(&[2048, 3000, 4096, 8192]),
         // Five units, or more than two sectors.
         consume_queue_file_bytes: *rng.pick(&[100, 100, 1040]),
+        batch_consume_queue_file_bytes: *rng.pick(&[230, 230, 1058]),
+        light_queues: true,
         // Below the other files, or on a disk of its own.
         commit_log: rng.pick(&["/s/commitlog", "/log"]).into(),
         // Files of the key index are full after a few messages, and keys share slots.
@@ -216,7 +218,7 @@ impl Run {
             30 | 31 => self.restart()?,
             32..35 => return self.crash(),
             35 => {
-                let topic = self.rng.pick(&topics()).clone();
+                let topic = deletable(&mut self.rng);
                 self.delete(&topic)?;
             }
             36 => self.fill_disk()?,
@@ -243,7 +245,7 @@ impl Run {
                 largest / 6
             };
             let topics = topics();
-            let topic = &topics[self.rng.index(5).saturating_sub(2)];
+            let topic = &topics[self.rng.index(6).saturating_sub(2)];
             messages.push(Arc::new(Message::new(
                 &mut self.rng,
                 topic,

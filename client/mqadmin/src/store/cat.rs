@@ -1,7 +1,6 @@
 //! `mqadmin store cat`.
 
 use std::io::Write as _;
-use std::ops::ControlFlow;
 
 use anyhow::{Result, bail};
 use common::message::message_id;
@@ -107,7 +106,7 @@ fn show(args: &Args, record: &RecordView<'_>, out: &mut Out) -> Result<()> {
 /// Shows the message at a position of the log, or says why there is none.
 fn at(args: &Args, store: &OfflineStore, offset: u64, out: &mut Out) -> Result<Option<String>> {
     match RecordReader::new(store).read(offset)? {
-        Judged::Record(record, _) => {
+        Judged::Record(record) => {
             show(args, &record, out)?;
             Ok(None)
         }
@@ -129,29 +128,20 @@ fn at(args: &Args, store: &OfflineStore, offset: u64, out: &mut Out) -> Result<O
 
 fn by_id(args: &Args, store: &OfflineStore, id: &str, out: &mut Out) -> Result<Code> {
     if let Ok((host, offset)) = message_id::parse_offset_id(id)
-        && let Judged::Record(record, _) = RecordReader::new(store).read(offset.0)?
+        && let Judged::Record(record) = RecordReader::new(store).read(offset.0)?
         && record.store_host == host
     {
         show(args, &record, out)?;
         return Ok(Code::Good);
     }
-    let everything = Wanted {
-        topic: None,
-        from: None,
-        to: None,
-    };
     let (mut left, mut found) = (args.limit, false);
-    let passed = each(store, &everything, |_, record| {
+    let passed = each(store, &Wanted::default(), |record| {
         if record.property(properties::UNIQUE_KEY) == Some(id) {
             found = true;
             left -= 1;
             show(args, record, out)?;
         }
-        Ok(if left == 0 {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        })
+        Ok(left > 0)
     })?;
     if !found && !passed.stopped {
         eprintln!("mqadmin: no message has the id {id}");
@@ -183,34 +173,33 @@ fn of_topic(args: &Args, store: &OfflineStore, topic: &str, out: &mut Out) -> Re
     let mut reader = RecordReader::new(store);
     let (mut left, mut damage, mut in_range) = (args.limit, false, false);
     for queue in queues {
+        let (id, queue) = (queue.id, queue.open()?);
         let ends = queue.ends(store.log_start())?;
-        ranges.push(format!(
-            "queue {} has {} to {}",
-            queue.id, ends.min, ends.max
-        ));
+        let (min, max) = (ends.min, ends.max);
+        ranges.push(format!("queue {id} has {min} to {max}"));
         let mut offset = from.max(ends.min);
         let end = to.min(ends.max);
         in_range |= offset < end;
         while offset < end && left > 0 {
             let count = PIECE_UNITS.min(end - offset).min(left);
-            let units = queue.units(offset, usize::try_from(count).unwrap_or(0))?;
-            if units.is_empty() {
+            let mut units = queue.units(offset, usize::try_from(count).unwrap_or(0))?;
+            units.retain(|unit| unit.base < end);
+            let Some(last) = units.last() else {
                 break;
-            }
-            for (offset, unit) in (offset..).zip(&units) {
-                if let Judged::Record(record, _) = reader.read(unit.physical_offset)? {
+            };
+            offset = last.next();
+            for unit in &units {
+                if let Judged::Record(record) = reader.read(unit.physical_offset)? {
                     show(args, &record, out)?;
                 } else {
                     damage = true;
                     out.flush()?;
-                    let at = unit.physical_offset;
+                    let (offset, at) = (unit.base, unit.physical_offset);
                     eprintln!(
-                        "mqadmin: queue {} offset {offset}: no good record at position {at} of the log",
-                        queue.id
+                        "mqadmin: queue {id} offset {offset}: no good record at position {at} of the log"
                     );
                 }
             }
-            offset += units.len() as u64;
             left -= units.len() as u64;
         }
     }

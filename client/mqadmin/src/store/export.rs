@@ -1,7 +1,5 @@
 //! `mqadmin store export`.
 
-use std::ops::ControlFlow;
-
 use anyhow::Result;
 
 use super::messages::{Wanted, each};
@@ -24,9 +22,9 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<Code> {
     let store = args.place.open()?;
     let mut out = out();
-    let passed = each(&store, &args.wanted, |_, record| {
+    let passed = each(&store, &args.wanted, |record| {
         line::write(record, &mut out)?;
-        Ok(ControlFlow::Continue(()))
+        Ok(true)
     })?;
     finish(out, passed.code(Code::Good))
 }

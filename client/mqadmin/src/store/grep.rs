@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::io::{IsTerminal as _, Write as _};
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 
 use anyhow::Result;
 use common::message::properties;
@@ -68,28 +68,21 @@ pub fn run(args: &Args) -> Result<Code> {
     let colour = std::io::stdout().is_terminal();
     let mut out = out();
     let mut found = 0;
-    let passed = each(&store, &args.wanted, |_, record| {
+    let passed = each(&store, &args.wanted, |record| {
         if args.key.as_ref().is_some_and(|key| !has_key(record, key)) {
-            return Ok(ControlFlow::Continue(()));
+            return Ok(true);
         }
-        let hit = match &pattern {
-            Some(pattern) => match search(pattern, record) {
-                None => return Ok(ControlFlow::Continue(())),
-                hit => hit,
-            },
-            None => None,
-        };
+        let hit = pattern.as_ref().map(|pattern| search(pattern, record));
+        if let Some(None) = hit {
+            return Ok(true);
+        }
         found += 1;
         if args.json {
             line::write(record, &mut out)?;
         } else if !args.count {
-            write_hit(record, hit.as_ref(), colour, &mut out)?;
+            write_hit(record, hit.flatten().as_ref(), colour, &mut out)?;
         }
-        Ok(if args.limit == Some(found) {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        })
+        Ok(args.limit != Some(found))
     })?;
     if args.count {
         writeln!(out, "{found}")?;

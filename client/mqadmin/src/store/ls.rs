@@ -1,12 +1,13 @@
 //! `mqadmin store ls`.
 
 use std::io::Write as _;
+use std::path::Path;
 
 use anyhow::Result;
 use serde_json::{Value, json};
 use store::offline::{Ends, Look, OfflineQueue, OfflineStore, Segment};
 
-use super::{Place, state};
+use super::{Place, about, state};
 use crate::terminal::{Code, Out, Usage, finish, out, table};
 use crate::text;
 
@@ -30,24 +31,20 @@ pub fn run(args: &Args) -> Result<Code> {
             .as_ref()
             .is_none_or(|topic| *topic == queue.topic)
     };
-    let mut queues = Vec::new();
+    let (mut queues, mut newest) = (Vec::new(), None);
     for queue in store.queues.iter().filter(wanted) {
-        queues.push((queue, queue.ends(store.log_start())?));
+        let opened = queue.open()?;
+        let ends = opened.ends(store.log_start())?;
+        if let Some(last) = ends.max.checked_sub(1).filter(|last| *last >= ends.min) {
+            let unit = opened.units(last, 1)?;
+            newest = newest.max(unit.first().map(|unit| unit.physical_offset));
+        }
+        queues.push((queue, ends));
     }
     if let Some(topic) = &args.topic
         && queues.is_empty()
     {
         return Err(unknown_topic(&store, topic).into());
-    }
-    let mut newest = None;
-    for (queue, ends) in &queues {
-        if let Some(last) = ends.max.checked_sub(1).filter(|last| *last >= ends.min) {
-            let unit = queue
-                .units(last, 1)?
-                .first()
-                .map(|unit| unit.physical_offset);
-            newest = newest.max(unit);
-        }
     }
     let mut segments = Vec::new();
     for segment in &store.segments {
@@ -94,28 +91,24 @@ fn print(
     queues: &[(&OfflineQueue, Ends)],
 ) -> Result<()> {
     writeln!(out, "{}, {}", store.root.display(), state(store))?;
-    let mut rows = table(
-        &[
-            "CommitLog",
-            "offset",
-            "size",
-            "used",
-            "first stored",
-            "last stored",
-        ],
-        &[1, 2, 3],
-    );
+    let head = [
+        "CommitLog",
+        "offset",
+        "size",
+        "used",
+        "first stored",
+        "last stored",
+    ];
+    let mut rows = table(&head, &[1, 2, 3]);
+    let name = |path: &Path| {
+        let name = path.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    };
+    let times = |(first, last)| (text::time(first), text::time(last));
     for (segment, look) in segments {
-        let (first, last) = look
-            .times
-            .map_or_else(Default::default, |(a, b)| (text::time(a), text::time(b)));
+        let (first, last) = look.times.map(times).unwrap_or_default();
         rows.add_row([
-            segment
-                .path
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned(),
+            name(&segment.path),
             segment.base.to_string(),
             text::bytes(segment.bytes),
             text::bytes(look.end - segment.base),
@@ -128,30 +121,21 @@ fn print(
         let head = ["key index", "size", "keys", "first stored", "last stored"];
         let mut rows = table(&head, &[1, 2]);
         for file in &store.indexes {
-            let (first, last) = file.times();
-            rows.add_row([
-                file.path
-                    .file_name()
-                    .unwrap_or_default()
-                    .to_string_lossy()
-                    .into_owned(),
-                text::bytes(file.bytes),
-                text::count(u64::from(file.entries())),
-                text::time(first),
-                text::time(last),
-            ]);
+            let (size, keys) = (text::bytes(file.bytes), text::count(file.entries().into()));
+            let (first, last) = times(file.times());
+            rows.add_row([name(&file.path), size, keys, first, last]);
         }
         writeln!(out, "{rows}")?;
     }
     if let Some(checkpoint) = &store.checkpoint {
+        let stored = text::time(checkpoint.physic_timestamp);
+        let queues = text::time(checkpoint.logics_timestamp);
         let mark = checkpoint
             .indexed
-            .map_or_else(|| "none".to_owned(), |at| at.to_string());
+            .map_or("none".to_owned(), |at| at.to_string());
         writeln!(
             out,
-            "checkpoint: log stored until {}, queues until {}, mark {mark}",
-            text::time(checkpoint.physic_timestamp),
-            text::time(checkpoint.logics_timestamp),
+            "checkpoint: log stored until {stored}, queues until {queues}, mark {mark}"
         )?;
     }
     for unread in &store.unread {
@@ -222,7 +206,6 @@ fn as_json(
             "last_offset": file.offsets().1,
         })
     });
-    let index: Vec<_> = index.collect();
     let checkpoint = store.checkpoint.map(|checkpoint| {
         json!({
             "physic_timestamp": checkpoint.physic_timestamp,
@@ -231,26 +214,16 @@ fn as_json(
             "mark": checkpoint.indexed,
         })
     });
-    let findings: Vec<_> = store
-        .findings
-        .iter()
-        .map(|finding| {
-            json!({
-                "file": finding.path,
-                "problem": finding.problem,
-            })
-        })
-        .collect();
-    json!({
-        "store": store.root,
-        "state": state(store),
-        "live": store.state.live,
-        "closed_in_order": store.state.is_clean(),
-        "checkpoint": checkpoint,
-        "segments": segments,
-        "queues": queues,
-        "index": index,
-        "findings": findings,
-        "not_read": store.unread,
-    })
+    let findings = store.findings.iter();
+    let findings = findings.map(|found| json!({"file": found.path, "problem": found.problem}));
+    about(
+        store,
+        json!({
+            "checkpoint": checkpoint,
+            "segments": segments,
+            "queues": queues,
+            "index": index.collect::<Vec<_>>(),
+            "findings": findings.collect::<Vec<_>>(),
+        }),
+    )
 }

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use anyhow::Result;
 use common::message::record::RecordView;
-use store::offline::{Checks, Item, OfflineStore, Progress, walk};
+use store::offline::{Item, OfflineStore, walk};
 
 use crate::terminal::{Code, watched};
 use crate::text;
@@ -14,7 +14,7 @@ use crate::text;
 const CLOCK_STEP_MS: i64 = 600_000;
 
 /// Which messages.
-#[derive(clap::Args)]
+#[derive(Default, clap::Args)]
 pub struct Wanted {
     /// Only messages of this topic.
     #[arg(long)]
@@ -84,56 +84,47 @@ impl Passed {
     }
 }
 
-/// Visits every wanted message until the end, a break or Ctrl-C. Damage is reported to standard
+/// Visits every wanted message until the end, Ctrl-C, or `visit` has seen enough, which it says by `false`. Damage is reported to standard
 /// error and passed over.
 pub fn each(
     store: &OfflineStore,
     wanted: &Wanted,
-    mut visit: impl FnMut(u64, &RecordView<'_>) -> Result<ControlFlow<()>> + Send,
+    mut visit: impl FnMut(&RecordView<'_>) -> Result<bool> + Send,
 ) -> Result<Passed> {
     let files = wanted.files(store)?;
-    let bytes = files.iter().map(|at| store.segments[*at].bytes).sum();
+    let segments = || files.iter().map(|at| &store.segments[*at]);
+    let bytes = segments().map(|segment| segment.bytes).sum();
+    let checks = store.checks();
     watched(bytes, |progress| {
-        pass(store, wanted, &files, progress, &mut visit)
-    })?
-}
-
-fn pass(
-    store: &OfflineStore,
-    wanted: &Wanted,
-    files: &[usize],
-    progress: &Progress,
-    visit: &mut impl FnMut(u64, &RecordView<'_>) -> Result<ControlFlow<()>>,
-) -> Result<Passed> {
-    let checks = Checks {
-        crc: true,
-        live: store.state.live,
-    };
-    let (mut passed, mut failed) = (Passed::default(), None);
-    for segment in files.iter().map(|at| &store.segments[*at]) {
-        let flow = walk(segment, segment.base, checks, progress, |item| match item {
-            Item::Record(at, record, _) if wanted.covers(&record) => visit(at, &record)
-                .unwrap_or_else(|error| {
-                    failed = Some(error);
-                    ControlFlow::Break(())
-                }),
-            Item::Bad { at, problem, next } => {
-                passed.damage += 1;
-                let bytes = next.unwrap_or(segment.end()) - at;
-                eprintln!(
-                    "mqadmin: at offset {at} of the log: {problem}; {bytes} bytes passed over"
-                );
-                ControlFlow::Continue(())
+        let (mut passed, mut failed) = (Passed::default(), None);
+        for segment in segments() {
+            let flow = walk(segment, segment.base, checks, progress, |item| match item {
+                Item::Record(_, record) if wanted.covers(&record) => match visit(&record) {
+                    Ok(true) => ControlFlow::Continue(()),
+                    Ok(false) => ControlFlow::Break(()),
+                    Err(error) => {
+                        failed = Some(error);
+                        ControlFlow::Break(())
+                    }
+                },
+                Item::Bad { at, problem, next } => {
+                    passed.damage += 1;
+                    let bytes = next.unwrap_or(segment.end()) - at;
+                    eprintln!(
+                        "mqadmin: at offset {at} of the log: {problem}; {bytes} bytes passed over"
+                    );
+                    ControlFlow::Continue(())
+                }
+                _ => ControlFlow::Continue(()),
+            })?;
+            if let Some(error) = failed {
+                return Err(error);
             }
-            _ => ControlFlow::Continue(()),
-        })?;
-        if let Some(error) = failed {
-            return Err(error);
+            passed.stopped = progress.is_stopped();
+            if flow.is_break() {
+                break;
+            }
         }
-        passed.stopped = progress.is_stopped();
-        if flow.is_break() {
-            break;
-        }
-    }
-    Ok(passed)
+        Ok(passed)
+    })?
 }

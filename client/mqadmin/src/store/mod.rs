@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Subcommand;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use store::offline::OfflineStore;
 
 use crate::terminal::Code;
@@ -88,10 +88,32 @@ fn state(store: &OfflineStore) -> String {
     }
 }
 
+/// A report on a store, with what every one says of it.
+fn about(store: &OfflineStore, mut report: Value) -> Value {
+    report["store"] = json!(store.root);
+    report["state"] = json!(state(store));
+    report["live"] = json!(store.state.live);
+    report["closed_in_order"] = json!(store.state.is_clean());
+    report["not_read"] = json!(store.unread);
+    report
+}
+
 /// Names of the topics the broker knew; `None` when that cannot be told.
 fn known_topics(root: &Path) -> Option<HashSet<String>> {
+    Some(topic_table(root)?.keys().cloned().collect())
+}
+
+/// Topics the broker knew whose queues are for whole batches.
+fn batch_topics(root: &Path) -> HashSet<String> {
+    let table = topic_table(root).unwrap_or_default().into_iter();
+    let batch = table.filter(|(_, topic)| topic["attributes"]["queue.type"] == "BatchCQ");
+    batch.map(|(name, _)| name).collect()
+}
+
+fn topic_table(root: &Path) -> Option<Map<String, Value>> {
     let bytes = std::fs::read(root.join("config/topics.json")).ok()?;
-    let json: Value = serde_json::from_slice(&bytes).ok()?;
-    let table = json.get("topicConfigTable")?.as_object()?;
-    Some(table.keys().cloned().collect())
+    match serde_json::from_slice::<Value>(&bytes).ok()?["topicConfigTable"].take() {
+        Value::Object(table) => Some(table),
+        _ => None,
+    }
 }

@@ -5,21 +5,19 @@ use std::io::Write as _;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use common::clock::SystemClock;
 use common::message::record::RecordView;
-use common::message::sys_flag;
+use common::message::{batch, sys_flag};
+use common::names;
 use store::offline::{
-    Checks, DERIVED, Item, Locked, OfflineQueue, OfflineStore, Part, Problem, Progress, walk,
+    DERIVED, Item, Locked, OfflineQueue, OfflineStore, Part, Problem, Progress, light_queues, walk,
 };
-use store::{DelayLevels, StoreConfig, StoreError};
+use store::{DelayLevels, QueueKind, StoreConfig, StoreError, TopicSet};
 
 use super::{Place, known_topics};
 use crate::terminal::{Code, Usage, finish, out, waiting, watched};
 use crate::text;
-
-/// What a broker makes when nothing else is set: 300,000 units.
-const QUEUE_FILE_BYTES: u64 = 6_000_000;
 
 /// Deletes ConsumeQueues and key index and makes them anew from the log. The store must not be open.
 /// Before anything is deleted the log is read; when it is damaged, or could not give back what is
@@ -54,6 +52,8 @@ fn parse_levels(text: &str) -> Result<DelayLevels, String> {
 struct Survey {
     /// By topic and queue.
     queues: BTreeMap<(String, i32), Found>,
+    /// There are messages in light queues.
+    light: bool,
     /// Where it ends, if that is not the end of its last file.
     stop: Option<(u64, Problem)>,
     /// Good records behind that.
@@ -70,7 +70,7 @@ struct Found {
 impl Survey {
     fn see(&mut self, item: &Item<'_>) {
         match item {
-            Item::Record(at, record, _) => {
+            Item::Record(at, record) => {
                 self.goes_on |= self.stop.is_some();
                 self.count(*at, record);
             }
@@ -89,28 +89,34 @@ impl Survey {
         if !sys_flag::is_queued(record.sys_flag) {
             return;
         }
-        let key = (record.topic_text().into_owned(), record.queue_id);
-        let found = self.queues.entry(key).or_insert(Found {
+        let (topic, properties) = (record.topic_text(), record.properties_text());
+        let messages = batch::inner_messages(record.sys_flag, record.properties);
+        self.add(at, (&topic, record.queue_id), record.queue_offset, messages);
+        for (queue, offset) in light_queues(&topic, &properties) {
+            self.light = true;
+            let offset = i64::try_from(offset).unwrap_or(i64::MAX);
+            self.add(at, (queue, 0), offset, 1);
+        }
+    }
+
+    fn add(&mut self, at: u64, (topic, id): (&str, i32), offset: i64, messages: u32) {
+        let found = self.queues.entry((topic.to_owned(), id)).or_insert(Found {
             messages: 0,
-            next: record.queue_offset,
+            next: offset,
             again: None,
         });
-        if record.queue_offset < found.next {
+        if offset < found.next {
             found.again = Some(at);
         }
-        found.messages += 1;
-        found.next = record.queue_offset.saturating_add(1);
+        found.messages += u64::from(messages);
+        found.next = offset.saturating_add(messages.into());
     }
 }
 
 fn survey(store: &OfflineStore, progress: &Progress) -> Result<Survey, StoreError> {
     let mut survey = Survey::default();
     for segment in &store.segments {
-        let checks = Checks {
-            crc: true,
-            live: false,
-        };
-        let _ = walk(segment, segment.base, checks, progress, |item| {
+        let _ = walk(segment, segment.base, store.checks(), progress, |item| {
             survey.see(&item);
             ControlFlow::Continue(())
         })?;
@@ -122,25 +128,19 @@ pub fn run(args: &Args) -> Result<Code> {
     let store = args.place.open()?;
     if store.state.live && !args.dry_run {
         let path = store.root.clone();
-        return Err(StoreError::Locked { path }).map_err(|error| {
-            anyhow::Error::from(error).context(format!(
-                "the store is {}: stop its broker first",
-                super::state(&store)
-            ))
-        });
+        let state = super::state(&store);
+        return Err(StoreError::Locked { path })
+            .context(format!("the store is {state}: stop its broker first"));
     }
-    let locked = if args.dry_run {
-        None
-    } else {
-        Some(Locked::take(&store.root)?)
-    };
+    let taken = (!args.dry_run).then(|| Locked::take(&store.root));
+    let locked = taken.transpose()?;
     let store = match &locked {
         Some(locked) => locked.look(&args.place.commitlog)?,
         None => store,
     };
-    let config = config(args, &store)?;
+    let mut config = config(args, &store)?;
     let bytes = store.segments.iter().map(|segment| segment.bytes).sum();
-    let (survey, stopped) = watched(bytes, |progress| {
+    let (mut survey, stopped) = watched(bytes, |progress| {
         let survey = survey(&store, progress)?;
         Ok::<_, StoreError>((survey, progress.is_stopped()))
     })??;
@@ -153,35 +153,24 @@ pub fn run(args: &Args) -> Result<Code> {
         return Ok(Code::Bad);
     }
     let known = known_topics(&store.root);
-    let is_deleted = |topic: &str| known.as_ref().is_some_and(|known| !known.contains(topic));
+    let is_deleted = |topic: &str| {
+        let unknown = known.as_ref().is_some_and(|known| !known.contains(topic));
+        unknown && !names::is_light_queue(topic)
+    };
+    config.light_queues = survey.light;
     let mut out = out();
     let Some(locked) = locked else {
-        let there = DERIVED.iter().filter(|name| store.root.join(name).exists());
-        let there: Vec<_> = there
-            .map(|name| store.root.join(name).display().to_string())
-            .collect();
-        writeln!(
-            out,
-            "would delete {}",
-            if there.is_empty() {
-                "nothing".to_owned()
-            } else {
-                there.join(", ")
-            }
-        )?;
-        let kept = survey
-            .queues
-            .iter()
-            .filter(|((topic, _), _)| !is_deleted(topic));
-        let (queues, messages) = kept.fold((0, 0), |(queues, messages), (_, found)| {
-            (queues + 1, messages + found.messages)
-        });
-        writeln!(
-            out,
-            "would make {} queues with {} messages",
-            text::count(queues),
-            text::count(messages)
-        )?;
+        let paths = DERIVED.iter().map(|name| store.root.join(name));
+        let there = paths.filter(|path| path.exists());
+        let mut there: Vec<_> = there.map(|path| path.display().to_string()).collect();
+        if there.is_empty() {
+            there.push("nothing".to_owned());
+        }
+        writeln!(out, "would delete {}", there.join(", "))?;
+        survey.queues.retain(|(topic, _), _| !is_deleted(topic));
+        let queues = text::count(survey.queues.len() as u64);
+        let messages = text::count(survey.queues.values().map(|found| found.messages).sum());
+        writeln!(out, "would make {queues} queues with {messages} messages")?;
         return finish(out, Code::Good);
     };
     let progress = Arc::clone(&config.progress);
@@ -190,19 +179,18 @@ pub fn run(args: &Args) -> Result<Code> {
         || progress.text(),
         || locked.rebuild(config, clock, is_deleted),
     )??;
+    let queues = text::count(rebuilt.queues as u64);
+    let messages = text::count(rebuilt.messages);
+    let bytes = text::count(rebuilt.end - store.log_start());
     writeln!(
         out,
-        "made {} queues with {} messages from {} bytes of the log",
-        text::count(rebuilt.queues as u64),
-        text::count(rebuilt.messages),
-        text::count(rebuilt.end - store.log_start()),
+        "made {queues} queues with {messages} messages from {bytes} bytes of the log"
     )?;
     if let Some(cut) = rebuilt.cut {
+        let (bytes, kept_in) = (cut.bytes, cut.kept_in.display());
         writeln!(
             out,
-            "{} bytes behind the end of the log now lie in {}",
-            cut.bytes,
-            cut.kept_in.display()
+            "{bytes} bytes behind the end of the log now lie in {kept_in}"
         )?;
     }
     finish(out, Code::Good)
@@ -254,11 +242,19 @@ fn config(args: &Args, store: &OfflineStore) -> Result<StoreConfig> {
             commit_log.display()
         );
     };
-    let queue_file = store
+    let queue_file = |kind: QueueKind| {
+        let unit_bytes = kind.unit_bytes() as u64;
+        let mut queues = store.queues.iter().filter(|queue| queue.kind == kind);
+        queues.find_map(|queue| {
+            Some(queue.file_bytes()).filter(|bytes| *bytes > 0 && bytes.is_multiple_of(unit_bytes))
+        })
+    };
+    let mut batch_topics = super::batch_topics(&store.root);
+    let batches = store
         .queues
         .iter()
-        .map(|queue| queue.file_bytes)
-        .find(|bytes| *bytes > 0 && bytes % 20 == 0);
+        .filter(|queue| queue.kind == QueueKind::Batch);
+    batch_topics.extend(batches.map(|queue| queue.topic.clone()));
     let ext_file = store.queues.iter().find_map(OfflineQueue::ext_file_bytes);
     let usual = StoreConfig::new(&store.root);
     let (index_slots, index_entries) = match store.index_shape(args.index_slots) {
@@ -273,7 +269,11 @@ fn config(args: &Args, store: &OfflineStore) -> Result<StoreConfig> {
         consume_queue_ext_file_bytes: ext_file.unwrap_or(usual.consume_queue_ext_file_bytes),
         commit_log: commit_log.clone(),
         segment_bytes: first.bytes,
-        consume_queue_file_bytes: queue_file.unwrap_or(QUEUE_FILE_BYTES),
+        consume_queue_file_bytes: queue_file(QueueKind::Simple)
+            .unwrap_or(usual.consume_queue_file_bytes),
+        batch_consume_queue_file_bytes: queue_file(QueueKind::Batch)
+            .unwrap_or(usual.batch_consume_queue_file_bytes),
+        batch_topics: TopicSet::new(move |topic| batch_topics.contains(topic)),
         delay_levels: args.delay_levels.clone().unwrap_or_default(),
         ..usual
     })

@@ -35,79 +35,60 @@ pub fn write(
     limit: usize,
     out: &mut impl Write,
 ) -> io::Result<()> {
+    let RecordView {
+        queue_id,
+        queue_offset,
+        physical_offset,
+        total_size,
+        store_host,
+        born_host,
+        flag,
+        sys_flag,
+        reconsume_times,
+        prepared_transaction_offset,
+        ..
+    } = *record;
     let topic = text::escaped(record.topic);
+    let offset = PhysicalOffset::from_wire(physical_offset).unwrap_or_default();
+    let id = message_id::offset_id(store_host, offset);
+    let stored = text::time(record.store_timestamp);
+    let born = text::time(record.born_timestamp);
+    writeln!(out, "── {topic} queue {queue_id} offset {queue_offset}")?;
     writeln!(
         out,
-        "── {topic} queue {} offset {}",
-        record.queue_id, record.queue_offset
+        "   log      offset {physical_offset}, {total_size} bytes, id {id}"
     )?;
-    let offset = PhysicalOffset::from_wire(record.physical_offset).unwrap_or_default();
-    let id = message_id::offset_id(record.store_host, offset);
-    writeln!(
-        out,
-        "   log      offset {}, {} bytes, id {id}",
-        record.physical_offset, record.total_size
-    )?;
-    writeln!(
-        out,
-        "   stored   {} by {}",
-        text::time(record.store_timestamp),
-        record.store_host
-    )?;
-    writeln!(
-        out,
-        "   born     {} at {}",
-        text::time(record.born_timestamp),
-        record.born_host
-    )?;
-    let mut notes = vec![format!("flag {}", record.flag)];
-    notes.extend(kinds(record.sys_flag).map(str::to_owned));
-    if record.reconsume_times != 0 {
-        notes.push(format!(
-            "consumed {} times without success",
-            record.reconsume_times
-        ));
+    writeln!(out, "   stored   {stored} by {store_host}")?;
+    writeln!(out, "   born     {born} at {born_host}")?;
+    let mut notes = vec![format!("flag {flag}")];
+    notes.extend(kinds(sys_flag).map(str::to_owned));
+    if reconsume_times != 0 {
+        notes.push(format!("consumed {reconsume_times} times without success"));
     }
-    if record.prepared_transaction_offset != 0 {
-        notes.push(format!(
-            "first half at {}",
-            record.prepared_transaction_offset
-        ));
+    if prepared_transaction_offset != 0 {
+        notes.push(format!("first half at {prepared_transaction_offset}"));
     }
-    writeln!(
-        out,
-        "   says     {} (sysFlag {})",
-        notes.join(", "),
-        record.sys_flag
-    )?;
+    let notes = notes.join(", ");
+    writeln!(out, "   says     {notes} (sysFlag {sys_flag})")?;
     for (name, value) in properties::iter(&record.properties_text()) {
-        writeln!(
-            out,
-            "   {} = {}",
+        let (name, value) = (
             text::escaped(name.as_bytes()),
-            text::escaped(value.as_bytes())
-        )?;
+            text::escaped(value.as_bytes()),
+        );
+        writeln!(out, "   {name} = {value}")?;
     }
+    let stored = record.body.len();
     match body(record) {
+        Ok(body) if body.len() == stored => {
+            writeln!(out, "   body     {stored} bytes")?;
+            write_body(&body, form, limit, out)
+        }
         Ok(body) => {
-            if body.len() == record.body.len() {
-                writeln!(out, "   body     {} bytes", body.len())?;
-            } else {
-                writeln!(
-                    out,
-                    "   body     {} bytes, {} as stored",
-                    body.len(),
-                    record.body.len()
-                )?;
-            }
+            writeln!(out, "   body     {} bytes, {stored} as stored", body.len())?;
             write_body(&body, form, limit, out)
         }
         Err(error) => {
-            writeln!(
-                out,
-                "   body     {} bytes as stored: {error}",
-                record.body.len()
-            )?;
+            writeln!(out, "   body     {stored} bytes as stored: {error}")?;
             write_body(record.body, form, limit, out)
         }
     }

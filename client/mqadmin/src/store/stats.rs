@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::ops::ControlFlow;
 
 use anyhow::Result;
 use common::message::properties;
 use common::message::record::RecordView;
 use hashbrown::HashMap;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Place;
@@ -47,15 +47,15 @@ struct Topic {
 }
 
 /// Messages of one queue.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Serialize)]
 struct Tally {
     messages: u64,
     bytes: u64,
     body_bytes: u64,
-    smallest: u64,
-    largest: u64,
-    first: i64,
-    last: i64,
+    smallest_body: u64,
+    largest_body: u64,
+    first_store_time: i64,
+    last_store_time: i64,
 }
 
 #[derive(Default)]
@@ -71,10 +71,10 @@ impl Tally {
         messages: 0,
         bytes: 0,
         body_bytes: 0,
-        smallest: u64::MAX,
-        largest: 0,
-        first: i64::MAX,
-        last: i64::MIN,
+        smallest_body: u64::MAX,
+        largest_body: 0,
+        first_store_time: i64::MAX,
+        last_store_time: i64::MIN,
     };
 
     fn plus(self, other: &Self) -> Self {
@@ -82,10 +82,10 @@ impl Tally {
             messages: self.messages + other.messages,
             bytes: self.bytes + other.bytes,
             body_bytes: self.body_bytes + other.body_bytes,
-            smallest: self.smallest.min(other.smallest),
-            largest: self.largest.max(other.largest),
-            first: self.first.min(other.first),
-            last: self.last.max(other.last),
+            smallest_body: self.smallest_body.min(other.smallest_body),
+            largest_body: self.largest_body.max(other.largest_body),
+            first_store_time: self.first_store_time.min(other.first_store_time),
+            last_store_time: self.last_store_time.max(other.last_store_time),
         }
     }
 }
@@ -97,10 +97,10 @@ impl All {
             messages: 1,
             bytes: u64::from(record.total_size),
             body_bytes: size,
-            smallest: size,
-            largest: size,
-            first: record.store_timestamp,
-            last: record.store_timestamp,
+            smallest_body: size,
+            largest_body: size,
+            first_store_time: record.store_timestamp,
+            last_store_time: record.store_timestamp,
         };
         let topic = self.topics.entry_ref(record.topic).or_default();
         let queue = topic.queues.entry(record.queue_id).or_insert(Tally::NONE);
@@ -116,10 +116,8 @@ impl All {
             }
         }
         *self.sizes.entry(size.next_power_of_two()).or_default() += 1;
-        *self
-            .seconds
-            .entry(record.store_timestamp.div_euclid(SECOND_MS))
-            .or_default() += 1;
+        let second = record.store_timestamp.div_euclid(SECOND_MS);
+        *self.seconds.entry(second).or_default() += 1;
     }
 
     /// By name.
@@ -154,9 +152,9 @@ impl Topic {
 pub fn run(args: &Args) -> Result<Code> {
     let store = args.place.open()?;
     let mut all = All::default();
-    let passed = each(&store, &args.wanted, |_, record| {
+    let passed = each(&store, &args.wanted, |record| {
         all.count(record);
-        Ok(ControlFlow::Continue(()))
+        Ok(true)
     })?;
     let mut out = out();
     if args.json {
@@ -186,11 +184,11 @@ fn print(out: &mut Out, all: &All) -> Result<()> {
             queue,
             text::count(tally.messages),
             text::bytes(tally.bytes),
-            tally.smallest.to_string(),
+            tally.smallest_body.to_string(),
             (tally.body_bytes / tally.messages.max(1)).to_string(),
-            tally.largest.to_string(),
-            text::time(tally.first),
-            text::time(tally.last),
+            tally.largest_body.to_string(),
+            text::time(tally.first_store_time),
+            text::time(tally.last_store_time),
         ]
     };
     let topics = all.topics();
@@ -205,23 +203,14 @@ fn print(out: &mut Out, all: &All) -> Result<()> {
     writeln!(out, "{rows}")?;
     for (name, topic) in topics.iter().filter(|(_, topic)| !topic.tags.is_empty()) {
         let tags = topic.tags();
-        let listed = tags
-            .iter()
-            .take(LISTED_TAGS)
-            .map(|(tag, count)| format!("{tag} {}", text::count(*count)));
-        let listed: Vec<_> = listed.collect();
-        let rest: u64 = tags
-            .iter()
-            .skip(LISTED_TAGS)
-            .map(|(_, count)| count)
-            .sum::<u64>()
-            + topic.other_tags;
-        let rest = if rest > 0 {
-            format!(", others {}", text::count(rest))
-        } else {
-            String::new()
-        };
-        writeln!(out, "tags of {name}: {}{rest}", listed.join(", "))?;
+        let (first, others) = tags.split_at(tags.len().min(LISTED_TAGS));
+        let said = |(tag, count): &(String, u64)| format!("{tag} {}", text::count(*count));
+        let mut listed: Vec<_> = first.iter().map(said).collect();
+        let others: u64 = others.iter().map(|(_, count)| count).sum();
+        if others + topic.other_tags > 0 {
+            listed.push(said(&("others".to_owned(), others + topic.other_tags)));
+        }
+        writeln!(out, "tags of {name}: {}", listed.join(", "))?;
     }
     let sizes = all
         .sizes
@@ -253,64 +242,38 @@ fn over_time(seconds: &BTreeMap<i64, u64>) -> impl Iterator<Item = (String, u64)
 
 fn bars(out: &mut Out, title: &str, rows: impl Iterator<Item = (String, u64)>) -> Result<()> {
     let rows: Vec<_> = rows.collect();
-    let Some(most) = rows
-        .iter()
-        .map(|(_, count)| *count)
-        .max()
-        .filter(|most| *most > 0)
-    else {
+    let most = rows.iter().map(|(_, count)| *count).max().unwrap_or(0);
+    if most == 0 {
         return Ok(());
-    };
+    }
     writeln!(out, "{title}")?;
-    let width = rows
-        .iter()
-        .map(|(name, _)| name.chars().count())
-        .max()
-        .unwrap_or(0);
+    let widths = rows.iter().map(|(name, _)| name.chars().count());
+    let width = widths.max().unwrap_or(0);
     for (name, count) in rows {
         // Wide enough for any count.
         let eighths = u128::from(count) * u128::from(BAR) * 8 / u128::from(most);
         let full = usize::try_from(eighths / 8).unwrap_or(0);
         let part =
             ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"][usize::try_from(eighths % 8).unwrap_or(0)];
-        writeln!(
-            out,
-            "  {name:>width$} {}{part} {}",
-            "█".repeat(full),
-            text::count(count)
-        )?;
+        let (bar, count) = ("█".repeat(full), text::count(count));
+        writeln!(out, "  {name:>width$} {bar}{part} {count}")?;
     }
     Ok(())
 }
 
 fn as_json(all: &All) -> Value {
-    let tally = |tally: &Tally| {
-        json!({
-            "messages": tally.messages,
-            "bytes": tally.bytes,
-            "body_bytes": tally.body_bytes,
-            "smallest_body": tally.smallest,
-            "largest_body": tally.largest,
-            "first_store_time": tally.first,
-            "last_store_time": tally.last,
-        })
-    };
     let topics = all.topics().into_iter().map(|(name, topic)| {
-        let queues = topic.queues.iter().map(|(id, queue)| (id.to_string(), tally(queue)));
+        let tags: BTreeMap<_, _> = topic.tags().into_iter().collect();
         let value = json!({
-            "all": tally(&topic.sum()),
-            "queues": queues.collect::<serde_json::Map<_, _>>(),
-            "tags": topic.tags().into_iter().map(|(tag, count)| (tag, count.into())).collect::<serde_json::Map<_, _>>(),
+            "all": topic.sum(),
+            "queues": topic.queues,
+            "tags": tags,
             "other_tags": topic.other_tags,
         });
         (name, value)
     });
-    let sizes = all
-        .sizes
-        .iter()
-        .map(|(size, count)| (size.to_string(), Value::from(*count)));
     json!({
-        "topics": topics.collect::<serde_json::Map<_, _>>(),
-        "body_sizes_up_to": sizes.collect::<serde_json::Map<_, _>>(),
+        "topics": topics.collect::<BTreeMap<_, _>>(),
+        "body_sizes_up_to": all.sizes,
     })
 }

@@ -7,7 +7,8 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use store::offline::{Finding, LogEnd, OfflineStore, Options, Part, Report, verify};
 
-use super::{Place, known_topics, state};
+use super::messages::Passed;
+use super::{Place, about, known_topics, state};
 use crate::terminal::{Code, Out, finish, out, table, watched};
 use crate::text;
 
@@ -55,110 +56,105 @@ pub fn run(args: &Args) -> Result<Code> {
     } else {
         print(&mut out, &store, &report, args.limit)?;
     }
-    let code = match (report.stopped, report.damage) {
-        (true, _) => Code::Interrupted,
-        (_, 0) => Code::Good,
-        _ => Code::Bad,
-    };
-    finish(out, code)
+    let (damage, stopped) = (report.findings.damage, report.stopped);
+    finish(out, Passed { damage, stopped }.code(Code::Good))
 }
 
-fn end_as_text(end: LogEnd) -> String {
+/// How the log ends, for programs and for people.
+fn end_as_text(end: LogEnd) -> (&'static str, &'static str) {
     match end {
-        LogEnd::File(at) => format!("{at}, with its last file"),
-        LogEnd::Zeros(at) => format!("{at}, zeros follow"),
-        LogEnd::Torn(at) => format!("{at}, what follows is nothing valid"),
-        LogEnd::Leftover(at) => {
-            format!("{at}, what follows was left by an earlier life of the log")
-        }
+        LogEnd::File(_) => ("file", "with its last file"),
+        LogEnd::Zeros(_) => ("zeros", "zeros follow"),
+        LogEnd::Torn(_) => ("torn", "what follows is nothing valid"),
+        LogEnd::Leftover(_) => (
+            "leftover",
+            "what follows was left by an earlier life of the log",
+        ),
     }
+}
+
+/// A part of the store, for programs and for people.
+fn part_as_text(part: Part) -> (&'static str, &'static str) {
+    match part {
+        Part::Record => ("record", "bad record"),
+        Part::Unit => ("unit", "ConsumeQueue"),
+        Part::Index => ("index", "key index"),
+        Part::Checkpoint => ("checkpoint", "checkpoint"),
+        Part::File => ("file", "file"),
+    }
+}
+
+fn index_entries(store: &OfflineStore) -> u64 {
+    let entries = store.indexes.iter().map(|file| u64::from(file.entries()));
+    entries.sum()
 }
 
 fn print(out: &mut Out, store: &OfflineStore, report: &Report, limit: usize) -> Result<()> {
     writeln!(out, "store      {}, {}", store.root.display(), state(store))?;
-    writeln!(out, "log ends   {}", end_as_text(report.end))?;
+    let (at, (_, end)) = (report.end.offset(), end_as_text(report.end));
+    writeln!(out, "log ends   {at}, {end}")?;
     for unread in &store.unread {
         writeln!(out, "not read   {unread}")?;
     }
     let damage = |part| {
         let of_part = |finding: &&Finding| finding.part == part && !finding.mended;
-        report.findings.iter().filter(of_part).count().to_string()
+        report
+            .findings
+            .list
+            .iter()
+            .filter(of_part)
+            .count()
+            .to_string()
     };
     let sum =
         |what: fn(&store::offline::SegmentReport) -> u64| report.segments.iter().map(what).sum();
     let records: u64 = sum(|segment| segment.records);
     let record_bytes: u64 = sum(|segment| segment.record_bytes);
     let queue_files: usize = store.queues.iter().map(|queue| queue.files().0).sum();
-    let queue_bytes: u64 = report.units * 20;
+    let keys = index_entries(store);
     let mut rows = table(&["", "files", "entries", "bytes", "damage"], &[1, 2, 3, 4]);
-    rows.add_row([
-        "CommitLog".to_owned(),
-        store.segments.len().to_string(),
-        text::count(records),
-        text::bytes(record_bytes),
-        damage(Part::Record),
-    ]);
-    rows.add_row([
-        format!("ConsumeQueues ({})", store.queues.len()),
-        queue_files.to_string(),
-        text::count(report.units),
-        text::bytes(queue_bytes),
-        damage(Part::Unit),
-    ]);
-    let keys: u64 = store
-        .indexes
-        .iter()
-        .map(|file| u64::from(file.entries()))
-        .sum();
-    rows.add_row([
-        "key index".to_owned(),
-        store.indexes.len().to_string(),
-        text::count(keys),
-        text::bytes(keys * 20),
-        damage(Part::Index),
-    ]);
-    rows.add_row([
-        "checkpoint".to_owned(),
-        usize::from(store.checkpoint.is_some()).to_string(),
-        String::new(),
-        String::new(),
-        damage(Part::Checkpoint),
-    ]);
-    rows.add_row([
-        "names and sizes".to_owned(),
-        String::new(),
-        String::new(),
-        String::new(),
-        damage(Part::File),
-    ]);
+    let mut row = |name: &str, files: Option<usize>, content: Option<(u64, u64)>, part| {
+        let files = files.map_or_else(String::new, |files| files.to_string());
+        let (entries, bytes) = content.map_or_else(Default::default, |(entries, bytes)| {
+            (text::count(entries), text::bytes(bytes))
+        });
+        rows.add_row([name, &files, &entries, &bytes, &damage(part)]);
+    };
+    let (files, log) = (store.segments.len(), (records, record_bytes));
+    row("CommitLog", Some(files), Some(log), Part::Record);
+    let name = format!("ConsumeQueues ({})", store.queues.len());
+    let units = (report.units, report.units * 20);
+    row(&name, Some(queue_files), Some(units), Part::Unit);
+    let (files, index) = (store.indexes.len(), (keys, keys * 20));
+    row("key index", Some(files), Some(index), Part::Index);
+    let checkpoints = usize::from(store.checkpoint.is_some());
+    row("checkpoint", Some(checkpoints), None, Part::Checkpoint);
+    row("names and sizes", None, None, Part::File);
     writeln!(out, "{rows}")?;
-    if report.pending > 0 {
-        let records = text::count(report.pending);
-        writeln!(
-            out,
-            "{records} records have no unit yet: the broker, or its next start, gives them one"
-        )?;
+    for (records, what) in [
+        (
+            report.pending,
+            "have no unit yet: the broker, or its next start, gives them one",
+        ),
+        (
+            report.unindexed,
+            "behind the newest entry of the key index have keys",
+        ),
+        (report.orphans, "belong to topics that were deleted"),
+    ] {
+        if records > 0 {
+            writeln!(out, "{} records {what}", text::count(records))?;
+        }
     }
-    if report.unindexed > 0 {
-        let records = text::count(report.unindexed);
-        writeln!(
-            out,
-            "{records} records behind the newest entry of the key index have keys"
-        )?;
-    }
-    if report.orphans > 0 {
-        let records = text::count(report.orphans);
-        writeln!(out, "{records} records belong to topics that were deleted")?;
-    }
-    for finding in report.findings.iter().take(limit) {
+    for finding in report.findings.list.iter().take(limit) {
         print_finding(out, report, finding)?;
     }
-    let listed = report.findings.len().min(limit) as u64;
-    let more = (report.damage + report.mended).saturating_sub(listed);
+    let listed = report.findings.list.len().min(limit) as u64;
+    let more = (report.findings.damage + report.findings.mended).saturating_sub(listed);
     if more > 0 {
         writeln!(out, "and {} more", text::count(more))?;
     }
-    match (report.stopped, report.damage) {
+    match (report.stopped, report.findings.damage) {
         (true, _) => writeln!(out, "stopped before the end")?,
         (_, 0) => writeln!(out, "good")?,
         (_, damage) => writeln!(out, "DAMAGED: {} findings", text::count(damage))?,
@@ -167,13 +163,7 @@ fn print(out: &mut Out, store: &OfflineStore, report: &Report, limit: usize) -> 
 }
 
 fn print_finding(out: &mut Out, report: &Report, finding: &Finding) -> Result<()> {
-    let what = match finding.part {
-        Part::Record => "bad record",
-        Part::Unit => "ConsumeQueue",
-        Part::Index => "key index",
-        Part::Checkpoint => "checkpoint",
-        Part::File => "file",
-    };
+    let (_, what) = part_as_text(finding.part);
     let mended = if finding.mended {
         " (the next start mends this)"
     } else {
@@ -181,15 +171,11 @@ fn print_finding(out: &mut Out, report: &Report, finding: &Finding) -> Result<()
     };
     writeln!(out, "{what}{mended}: {}", finding.problem)?;
     writeln!(out, "    in {} at {}", finding.path.display(), finding.at)?;
-    if let Some(at) = finding
-        .physical_offset
-        .filter(|_| finding.part == Part::Record)
-    {
-        let behind = last_byte(report).saturating_sub(at);
+    if let (Part::Record, Some(at)) = (finding.part, finding.physical_offset) {
+        let behind = text::bytes(last_byte(report).saturating_sub(at));
         writeln!(
             out,
-            "    offset {at} of the log, {} of the log from there on",
-            text::bytes(behind)
+            "    offset {at} of the log, {behind} of the log from there on"
         )?;
     }
     Ok(())
@@ -208,13 +194,7 @@ fn last_byte(report: &Report) -> u64 {
 fn as_json(store: &OfflineStore, report: &Report, limit: usize) -> Value {
     let finding = |finding: &Finding| {
         json!({
-            "part": match finding.part {
-                Part::Record => "record",
-                Part::Unit => "unit",
-                Part::Index => "index",
-                Part::Checkpoint => "checkpoint",
-                Part::File => "file",
-            },
+            "part": part_as_text(finding.part).0,
             "file": finding.path,
             "at": finding.at,
             "offset": finding.physical_offset,
@@ -223,12 +203,6 @@ fn as_json(store: &OfflineStore, report: &Report, limit: usize) -> Value {
             "behind": (finding.part == Part::Record)
                 .then(|| last_byte(report).saturating_sub(finding.physical_offset.unwrap_or(0))),
         })
-    };
-    let end = match report.end {
-        LogEnd::File(_) => "file",
-        LogEnd::Zeros(_) => "zeros",
-        LogEnd::Torn(_) => "torn",
-        LogEnd::Leftover(_) => "leftover",
     };
     let segments: Vec<_> = report
         .segments
@@ -246,25 +220,24 @@ fn as_json(store: &OfflineStore, report: &Report, limit: usize) -> Value {
             })
         })
         .collect();
-    json!({
-        "store": store.root,
-        "state": state(store),
-        "live": store.state.live,
-        "closed_in_order": store.state.is_clean(),
-        "log_start": store.log_start(),
-        "log_end": report.end.offset(),
-        "ends_with": end,
-        "segments": segments,
-        "queues": store.queues.len(),
-        "units": report.units,
-        "index_entries": store.indexes.iter().map(|file| u64::from(file.entries())).sum::<u64>(),
-        "unindexed": report.unindexed,
-        "pending": report.pending,
-        "orphans": report.orphans,
-        "damage": report.damage,
-        "mended": report.mended,
-        "findings": report.findings.iter().take(limit).map(finding).collect::<Vec<_>>(),
-        "not_read": store.unread,
-        "stopped": report.stopped,
-    })
+    let findings = report.findings.list.iter().take(limit).map(finding);
+    about(
+        store,
+        json!({
+            "log_start": store.log_start(),
+            "log_end": report.end.offset(),
+            "ends_with": end_as_text(report.end).0,
+            "segments": segments,
+            "queues": store.queues.len(),
+            "units": report.units,
+            "index_entries": index_entries(store),
+            "unindexed": report.unindexed,
+            "pending": report.pending,
+            "orphans": report.orphans,
+            "damage": report.findings.damage,
+            "mended": report.findings.mended,
+            "findings": findings.collect::<Vec<_>>(),
+            "stopped": report.stopped,
+        }),
+    )
 }

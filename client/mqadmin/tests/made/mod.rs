@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::clock::{Clock, ManualClock, Millis};
-use common::message::{RecordParts, compress, sys_flag};
+use common::message::{CompressionType, RecordParts, sys_flag};
 use serde_json::Value;
 use store::{
-    Appended, Arrivals, DiskFiles, FlushMode, Queue, RecordBatch, RetentionConfig, StoreConfig,
-    StoreTasks, StoreWriter, open,
+    Appended, Arrivals, DiskFiles, FlushMode, Queue, RetentionConfig, StoreConfig, StoreTasks,
+    StoreWriter, open,
 };
 use tempfile::TempDir;
 
@@ -119,7 +119,7 @@ impl Opened {
             body: message.body,
             properties: message.properties,
         };
-        let mut batch = RecordBatch::default();
+        let mut batch = self.writer.batch();
         batch.push(&queue, &parts).unwrap();
         let mut appended = Vec::new();
         self.writer.append_batch(&mut batch, &mut appended).unwrap();
@@ -158,7 +158,9 @@ pub fn make(mode: FlushMode) -> Made {
         born_host: "[2001:db8::1]:4000",
         ..v6
     }));
-    let packed = compress("pack ".repeat(100).as_bytes(), 5);
+    let packed = CompressionType::Zlib
+        .compress("pack ".repeat(100).as_bytes(), 5)
+        .unwrap();
     let packed = Message::new("packed", 0, &packed);
     stored.push(opened.send(Message {
         sys_flag: sys_flag::COMPRESSED,

@@ -106,10 +106,10 @@ fn a_log_that_cannot_give_everything_back_is_left_alone() {
     );
 
     let made = make(FlushMode::Sync);
-    let batch = made.root().join("batchconsumequeue/topic/0");
-    fs::create_dir_all(&batch).unwrap();
-    fs::write(batch.join("00000000000000000000"), "x").unwrap();
-    refused(&made, 1, "there is batchconsumequeue");
+    let other = made.root().join("consumequeue_rocksdb");
+    fs::create_dir_all(&other).unwrap();
+    fs::write(other.join("CURRENT"), "x").unwrap();
+    refused(&made, 1, "there is consumequeue_rocksdb");
 
     let made = make(FlushMode::Sync);
     fs::remove_dir_all(made.root().join("commitlog")).unwrap();

@@ -3,11 +3,11 @@
 use super::*;
 use common::wire::header::SendForm;
 
-const SENDER: Sender<'static> = Sender {
-    group: "g",
-    template_topic: "TBW102",
-    template_queues: 4,
-};
+fn request(outgoing: &Outgoing, queue: &MessageQueue) -> Command {
+    let template = &Template::default();
+    let group = "g";
+    outgoing.request(&Sender { group, template }, queue)
+}
 
 fn ids() -> impl FnMut() -> String {
     let mut next = 0;
@@ -18,7 +18,7 @@ fn ids() -> impl FnMut() -> String {
 }
 
 fn single(message: Message) -> Outgoing {
-    Outgoing::message(message, || "ID".to_owned(), 77, 4096)
+    Outgoing::message(message, || "ID".to_owned(), 77, Compress::default())
 }
 
 fn batch(messages: Vec<Message>) -> Result<Outgoing, ClientError> {
@@ -30,7 +30,7 @@ fn a_request_carries_all_that_the_broker_needs() {
     let message = Message::new("T", "body").tag("A").flag(9);
     let outgoing = single(message);
     let queue = MessageQueue::new("T", "broker-a", 3);
-    let command = outgoing.request(&SENDER, &queue);
+    let command = request(&outgoing, &queue);
     assert_eq!(command.code, request_code::SEND_MESSAGE_V2);
     let header = SendMessageRequestHeader::parse(&command.fields, SendForm::Short).unwrap();
     let expected = SendMessageRequestHeader {
@@ -65,6 +65,26 @@ fn large_bodies_are_compressed_and_say_so() {
     assert!(large.body.len() < 100, "{}", large.body.len());
     let body = common::message::decompress(&large.body, large.sys_flag, 4096).unwrap();
     assert_eq!(body, vec![7; 4096]);
+}
+
+#[test]
+fn bodies_are_compressed_with_what_was_asked_for() {
+    for (with, bits) in [
+        (CompressionType::Lz4, 0x100),
+        (CompressionType::Zstd, 0x200),
+        (CompressionType::Zlib, 0x300),
+    ] {
+        let compress = Compress {
+            from: 100,
+            with,
+            level: 1,
+        };
+        let message = Message::new("T", vec![7; 100]);
+        let large = Outgoing::message(message, || "ID".to_owned(), 77, compress);
+        assert_eq!(large.sys_flag, 0x1 | bits);
+        let body = common::message::decompress(&large.body, large.sys_flag, 100).unwrap();
+        assert_eq!(body, vec![7; 100], "{with:?}");
+    }
 }
 
 #[test]
@@ -107,7 +127,7 @@ fn a_batch_is_its_messages_one_behind_the_other() {
         outgoing.properties,
         "UNIQ_KEY\u{1}ID3\u{2}WAIT\u{1}true\u{2}"
     );
-    let command = outgoing.request(&SENDER, &MessageQueue::new("T", "b", 0));
+    let command = request(&outgoing, &MessageQueue::new("T", "b", 0));
     assert_eq!(command.code, request_code::SEND_BATCH_MESSAGE);
     assert_eq!(command.fields.get("m"), Some("true"));
 }

@@ -18,15 +18,15 @@ config! {
 }
 
 impl Config for Sample {
-    const IGNORED: &'static [Ignored] = &[Ignored {
-        reason: "there are no such things here",
-        keys: &["heapSize", "collector"],
-    }];
-    const REFUSED: &'static [Refused] = &[Refused {
-        key: "aclEnable",
-        when: Unsafe::True,
-        reason: "nothing would be checked",
-    }];
+    const IGNORED: &'static [Ignored] = &[Ignored(
+        "there are no such things here",
+        "heapSize collector",
+    )];
+    const REFUSED: &'static [Refused] = &[Refused(
+        "aclEnable",
+        Unsafe::True,
+        "nothing would be checked",
+    )];
 
     fn complete(&mut self, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
         if self.port == 1 {

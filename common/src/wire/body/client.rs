@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
-
-use super::{codec, wire_enum};
+use super::{bodies, wire_enum};
 
 wire_enum! {
     /// How a consumer gets its messages.
@@ -51,151 +49,111 @@ wire_enum! {
     }
 }
 
-/// Body of `HEART_BEAT`.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct HeartbeatData {
-    /// Client id, `ip@instance[@unit]`.
-    #[serde(rename = "clientID")]
-    pub client_id: String,
-    /// Consumer groups of the client.
-    pub consumer_data_set: Vec<ConsumerData>,
-    /// Fingerprint of the full heartbeat; 0 for a heartbeat of the first kind.
-    pub heartbeat_fingerprint: i32,
-    /// Producer groups of the client.
-    pub producer_data_set: Vec<ProducerData>,
-    /// Whether the subscriptions are left out.
-    pub without_sub: bool,
-}
+bodies! {
+    /// Body of `HEART_BEAT`.
+    pub struct HeartbeatData {
+        /// Client id, `ip@instance[@unit]`.
+        #[serde(rename = "clientID")]
+        pub client_id: String,
+        /// Consumer groups of the client.
+        pub consumer_data_set: Vec<ConsumerData>,
+        /// Fingerprint of the full heartbeat; 0 for a heartbeat of the first kind.
+        pub heartbeat_fingerprint: i32,
+        /// Producer groups of the client.
+        pub producer_data_set: Vec<ProducerData>,
+        /// Whether the subscriptions are left out.
+        pub without_sub: bool,
+    }
 
-/// A producer group of a heartbeat.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct ProducerData {
-    /// Group name.
-    pub group_name: String,
-}
+    /// A producer group of a heartbeat.
+    pub struct ProducerData {
+        /// Group name.
+        pub group_name: String,
+    }
 
-/// A consumer group of a heartbeat.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct ConsumerData {
-    /// Where to start without an offset.
-    pub consume_from_where: ConsumeFromWhere,
-    /// Pull, push or pop.
-    pub consume_type: ConsumeType,
-    /// Group name.
-    pub group_name: String,
-    /// Clustering or broadcasting.
-    pub message_model: MessageModel,
-    /// Subscriptions.
-    pub subscription_data_set: Vec<SubscriptionData>,
-    /// Whether the client runs in a unit.
-    pub unit_mode: bool,
-}
+    /// A consumer group of a heartbeat.
+    pub struct ConsumerData {
+        /// Where to start without an offset.
+        pub consume_from_where: ConsumeFromWhere,
+        /// Pull, push or pop.
+        pub consume_type: ConsumeType,
+        /// Group name.
+        pub group_name: String,
+        /// Clustering or broadcasting.
+        pub message_model: MessageModel,
+        /// Subscriptions.
+        pub subscription_data_set: Vec<SubscriptionData>,
+        /// Whether the client runs in a unit.
+        pub unit_mode: bool,
+    }
 
-/// What a consumer wants of one topic.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct SubscriptionData {
-    /// Whether a filter class decides; no longer in use.
-    pub class_filter_mode: bool,
-    /// Java hash codes of the tags.
-    pub code_set: BTreeSet<i32>,
-    /// `TAG` or `SQL92`.
-    pub expression_type: String,
-    /// The expression: `*`, `a || b`, or SQL.
-    pub sub_string: String,
-    /// Version: milliseconds since 1970 at the client.
-    pub sub_version: i64,
-    /// The tags.
-    pub tags_set: BTreeSet<String>,
-    /// Topic.
-    pub topic: String,
-}
+    /// Body of `CHECK_CLIENT_CONFIG`.
+    pub struct CheckClientRequestBody {
+        /// Client id.
+        pub client_id: String,
+        /// Consumer group.
+        pub group: String,
+        /// Namespace.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub namespace: Option<String>,
+        /// The subscription to check.
+        pub subscription_data: SubscriptionData,
+    }
 
-impl Default for SubscriptionData {
-    fn default() -> Self {
-        Self {
-            class_filter_mode: false,
-            code_set: BTreeSet::new(),
-            expression_type: "TAG".to_owned(),
-            sub_string: String::new(),
-            sub_version: 0,
-            tags_set: BTreeSet::new(),
-            topic: String::new(),
-        }
+    /// Answer of `GET_CONSUMER_LIST_BY_GROUP`.
+    pub struct ConsumerListByGroupResponseBody {
+        /// Client ids.
+        pub consumer_id_list: Vec<String>,
+    }
+
+    /// Answer of `QUERY_SUBSCRIPTION_BY_CONSUMER`.
+    pub struct QuerySubscriptionResponseBody {
+        /// Consumer group.
+        pub group: String,
+        /// Its subscription, if it is online and has one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub subscription_data: Option<SubscriptionData>,
+        /// Topic.
+        pub topic: String,
+    }
+
+    /// Answer of `GET_ALL_PRODUCER_INFO`.
+    pub struct ProducerTableInfo {
+        /// Producers by group.
+        pub data: BTreeMap<String, Vec<ProducerInfo>>,
+    }
+
+    /// What a consumer wants of one topic.
+    #[derive(Eq)]
+    pub struct SubscriptionData {
+        /// Whether a filter class decides; no longer in use.
+        pub class_filter_mode: bool,
+        /// Java hash codes of the tags.
+        pub code_set: BTreeSet<i32>,
+        /// `TAG` or `SQL92`.
+        pub expression_type: String = "TAG".to_owned(),
+        /// The expression: `*`, `a || b`, or SQL.
+        pub sub_string: String,
+        /// Version: milliseconds since 1970 at the client.
+        pub sub_version: i64,
+        /// The tags.
+        pub tags_set: BTreeSet<String>,
+        /// Topic.
+        pub topic: String,
+    }
+
+    /// A producer of `GET_ALL_PRODUCER_INFO`.
+    pub struct ProducerInfo {
+        /// Client id.
+        pub client_id: String,
+        /// Name of its language.
+        pub language: String,
+        /// Its last heartbeat, in milliseconds since 1970.
+        pub last_update_timestamp: i64,
+        /// `ip:port` of its connection.
+        #[serde(rename = "remoteIP")]
+        pub remote_ip: String,
+        /// Its version number.
+        pub version: i32,
     }
 }
-
-/// Body of `CHECK_CLIENT_CONFIG`.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct CheckClientRequestBody {
-    /// Client id.
-    pub client_id: String,
-    /// Consumer group.
-    pub group: String,
-    /// Namespace.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub namespace: Option<String>,
-    /// The subscription to check.
-    pub subscription_data: SubscriptionData,
-}
-
-/// Answer of `GET_CONSUMER_LIST_BY_GROUP`.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct ConsumerListByGroupResponseBody {
-    /// Client ids.
-    pub consumer_id_list: Vec<String>,
-}
-
-/// Answer of `QUERY_SUBSCRIPTION_BY_CONSUMER`.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct QuerySubscriptionResponseBody {
-    /// Consumer group.
-    pub group: String,
-    /// Its subscription, if it is online and has one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub subscription_data: Option<SubscriptionData>,
-    /// Topic.
-    pub topic: String,
-}
-
-/// A producer of `GET_ALL_PRODUCER_INFO`.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct ProducerInfo {
-    /// Client id.
-    pub client_id: String,
-    /// Name of its language.
-    pub language: String,
-    /// Its last heartbeat, in milliseconds since 1970.
-    pub last_update_timestamp: i64,
-    /// `ip:port` of its connection.
-    #[serde(rename = "remoteIP")]
-    pub remote_ip: String,
-    /// Its version number.
-    pub version: i32,
-}
-
-/// Answer of `GET_ALL_PRODUCER_INFO`.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct ProducerTableInfo {
-    /// Producers by group.
-    pub data: BTreeMap<String, Vec<ProducerInfo>>,
-}
-
-codec!(
-    HeartbeatData,
-    ConsumerData,
-    ProducerData,
-    SubscriptionData,
-    CheckClientRequestBody,
-    ConsumerListByGroupResponseBody,
-    QuerySubscriptionResponseBody,
-    ProducerTableInfo,
-);

@@ -2,46 +2,38 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use super::{ConsumeFromWhere, ConsumeType, MessageModel, SubscriptionData, bodies};
 
-use super::{ConsumeFromWhere, ConsumeType, MessageModel, SubscriptionData, codec};
+bodies! {
+    /// One connection of a client.
+    pub struct Connection {
+        /// `ip:port` of the client.
+        pub client_addr: String,
+        /// Client id.
+        pub client_id: String,
+        /// Name of the client's language.
+        pub language: String,
+        /// The client's version number.
+        pub version: i32,
+    }
 
-/// One connection of a client.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct Connection {
-    /// `ip:port` of the client.
-    pub client_addr: String,
-    /// Client id.
-    pub client_id: String,
-    /// Name of the client's language.
-    pub language: String,
-    /// The client's version number.
-    pub version: i32,
+    /// Answer of `GET_CONSUMER_CONNECTION_LIST`.
+    pub struct ConsumerConnection {
+        /// The members' connections.
+        pub connection_set: Vec<Connection>,
+        /// Where the group starts without offsets.
+        pub consume_from_where: ConsumeFromWhere,
+        /// Pull, push or pop.
+        pub consume_type: ConsumeType,
+        /// Clustering or broadcasting.
+        pub message_model: MessageModel,
+        /// Subscriptions by topic.
+        pub subscription_table: BTreeMap<String, SubscriptionData>,
+    }
+
+    /// Answer of `GET_PRODUCER_CONNECTION_LIST`.
+    pub struct ProducerConnection {
+        /// The members' connections.
+        pub connection_set: Vec<Connection>,
+    }
 }
-
-/// Answer of `GET_CONSUMER_CONNECTION_LIST`.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct ConsumerConnection {
-    /// The members' connections.
-    pub connection_set: Vec<Connection>,
-    /// Where the group starts without offsets.
-    pub consume_from_where: ConsumeFromWhere,
-    /// Pull, push or pop.
-    pub consume_type: ConsumeType,
-    /// Clustering or broadcasting.
-    pub message_model: MessageModel,
-    /// Subscriptions by topic.
-    pub subscription_table: BTreeMap<String, SubscriptionData>,
-}
-
-/// Answer of `GET_PRODUCER_CONNECTION_LIST`.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct ProducerConnection {
-    /// The members' connections.
-    pub connection_set: Vec<Connection>,
-}
-
-codec!(Connection, ConsumerConnection, ProducerConnection);

@@ -3,7 +3,6 @@
 //! Reading ignores unknown names and gives missing ones Java's defaults. `encode` writes what the reference writes
 //! (integer keys bare, beans as keys), `encode_standard` what a strict parser reads.
 
-mod assignment;
 mod client;
 mod connection;
 mod consume;
@@ -15,9 +14,10 @@ mod register;
 mod route;
 mod stats;
 mod table;
+mod timer;
 mod topic;
+mod transaction;
 
-pub use assignment::*;
 pub use client::*;
 pub use connection::*;
 pub use consume::*;
@@ -29,12 +29,28 @@ pub use register::*;
 pub use route::*;
 pub use stats::*;
 pub use table::*;
+pub use timer::*;
 pub use topic::*;
+pub use transaction::*;
 
-/// Gives bodies `decode`.
-macro_rules! decodes {
-    ($($body:ty),* $(,)?) => {
-        $(impl $body {
+/// Declares bodies: what each has to derive, the defaults of its fields (those of their types, where no other is named
+/// behind the type), and `decode`, `encode` and `encode_standard`.
+macro_rules! bodies {
+    ($($(#[$meta:meta])* pub struct $name:ident {
+        $($(#[$field_meta:meta])* pub $field:ident: $type:ty $(= $default:expr)?,)*
+    })*) => {$(
+        $(#[$meta])*
+        #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+        #[serde(default, rename_all = "camelCase")]
+        pub struct $name { $($(#[$field_meta])* pub $field: $type,)* }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: $crate::wire::body::bodies!(@default $($default)?),)* }
+            }
+        }
+
+        impl $name {
             /// Reads the body by Fastjson's rules.
             ///
             /// # Errors
@@ -42,26 +58,28 @@ macro_rules! decodes {
             pub fn decode(bytes: &[u8]) -> Result<Self, crate::wire::fastjson::JsonError> {
                 crate::wire::fastjson::from_slice(bytes)
             }
-        })*
-    };
-}
 
-/// Gives bodies without beans as map keys `decode`, `encode` and `encode_standard`.
-macro_rules! codec {
-    ($($body:ty),* $(,)?) => {
-        $crate::wire::body::decodes!($($body),*);
-        $(impl $body {
             /// The body as the reference writes it: compact, integer map keys bare.
             pub fn encode(&self) -> Vec<u8> {
                 crate::wire::fastjson::to_vec(self)
             }
 
-            /// The body as standard JSON: compact, every key quoted.
+            /// The body as standard JSON: compact, every key quoted. Not for bodies with beans as map keys.
             pub fn encode_standard(&self) -> Vec<u8> {
                 crate::wire::fastjson::to_vec_standard(self)
             }
-        })*
-    };
+        }
+    )*};
+    (@default) => { Default::default() };
+    (@default $default:expr) => { $default };
+}
+
+/// How a value of an enum may stand in a body.
+#[derive(serde::Deserialize)]
+#[serde(untagged, expecting = "expected a name or an ordinal")]
+enum NameOrOrdinal {
+    Name(String),
+    Ordinal(i64),
 }
 
 /// An enum of the wire: written by name, read by name or ordinal (older clients send that).
@@ -101,35 +119,18 @@ macro_rules! wire_enum {
 
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                struct NameOrOrdinal;
-
-                impl serde::de::Visitor<'_> for NameOrOrdinal {
-                    type Value = $name;
-
-                    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                        formatter.write_str(concat!("a name or ordinal of ", stringify!($name)))
-                    }
-
-                    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<$name, E> {
-                        Ok($name::from_name(name).unwrap_or_default())
-                    }
-
-                    fn visit_u64<E: serde::de::Error>(self, ordinal: u64) -> Result<$name, E> {
-                        Ok(usize::try_from(ordinal).ok().and_then(|ordinal| $name::ALL.get(ordinal).copied()).unwrap_or_default())
-                    }
-
-                    fn visit_i64<E: serde::de::Error>(self, ordinal: i64) -> Result<$name, E> {
-                        Ok(usize::try_from(ordinal).ok().and_then(|ordinal| $name::ALL.get(ordinal).copied()).unwrap_or_default())
-                    }
-                }
-
-                deserializer.deserialize_any(NameOrOrdinal)
+                use $crate::wire::body::NameOrOrdinal;
+                let known = match NameOrOrdinal::deserialize(deserializer)? {
+                    NameOrOrdinal::Name(name) => Self::from_name(&name),
+                    NameOrOrdinal::Ordinal(at) => usize::try_from(at).ok().and_then(|at| Self::ALL.get(at).copied()),
+                };
+                Ok(known.unwrap_or_default())
             }
         }
     };
 }
 
-pub(crate) use {codec, decodes, wire_enum};
+pub(crate) use {bodies, wire_enum};
 
 #[cfg(test)]
 mod tests;

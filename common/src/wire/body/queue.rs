@@ -1,19 +1,29 @@
 //! The identity of a message queue and the versions of tables.
 
-use serde::{Deserialize, Serialize};
+use super::bodies;
 
-use super::codec;
+bodies! {
+    /// One queue of a topic on one broker. The order of members is the one clients that split this text by hand rely on.
+    #[derive(Eq, PartialOrd, Ord, Hash)]
+    pub struct MessageQueue {
+        /// Broker name (the name of the master-slave group).
+        pub broker_name: String,
+        /// Queue id, from 0.
+        pub queue_id: i32,
+        /// Topic.
+        pub topic: String,
+    }
 
-/// One queue of a topic on one broker. The order of members is the one clients that split this text by hand rely on.
-#[derive(Debug, Default, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct MessageQueue {
-    /// Broker name (the name of the master-slave group).
-    pub broker_name: String,
-    /// Queue id, from 0.
-    pub queue_id: i32,
-    /// Topic.
-    pub topic: String,
+    /// Version of a table: two tables are the same when all three numbers are.
+    #[derive(Copy, Eq, Hash)]
+    pub struct DataVersion {
+        /// Changes since the table was made.
+        pub counter: i64,
+        /// Epoch of the writer; a registration with a lower one does not displace one with a higher one.
+        pub state_version: i64,
+        /// When the table was last changed, in milliseconds since 1970.
+        pub timestamp: i64,
+    }
 }
 
 impl MessageQueue {
@@ -25,18 +35,6 @@ impl MessageQueue {
             topic: topic.into(),
         }
     }
-}
-
-/// Version of a table: two tables are the same when all three numbers are.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct DataVersion {
-    /// Changes since the table was made.
-    pub counter: i64,
-    /// Epoch of the writer; a registration with a lower one does not displace one with a higher one.
-    pub state_version: i64,
-    /// When the table was last changed, in milliseconds since 1970.
-    pub timestamp: i64,
 }
 
 impl DataVersion {
@@ -56,5 +54,3 @@ impl DataVersion {
         self.counter += 1;
     }
 }
-
-codec!(MessageQueue, DataVersion);

@@ -185,7 +185,13 @@ impl Parser<'_> {
                 None => return Err(self.unexpected("the end of a string")),
                 Some(b'\\') => {
                     self.at += 1;
-                    out.push(self.escape()?);
+                    let escape = unescape(&self.bytes[self.at..]);
+                    let (plain, bytes) = escape.map_err(|(at, expected)| {
+                        self.at += at;
+                        self.unexpected(expected)
+                    })?;
+                    out.push(plain);
+                    self.at += bytes;
                 }
                 Some(_) => {
                     self.at += 1;
@@ -194,57 +200,47 @@ impl Parser<'_> {
             }
         }
     }
+}
 
-    fn escape(&mut self) -> Result<char, JsonError> {
-        let byte = self.peek().ok_or_else(|| self.unexpected("an escape"))?;
-        if byte == b'u' {
-            self.at += 1;
-            return self.unicode_escape();
-        }
-        let plain = match byte {
-            b'n' => '\n',
-            b'r' => '\r',
-            b't' => '\t',
-            b'b' => '\u{8}',
-            b'f' => '\u{c}',
-            b'v' => '\u{b}',
-            b'0' => '\0',
-            b'"' | b'\'' | b'\\' | b'/' => char::from(byte),
-            _ => return Err(self.unexpected("an escape")),
-        };
-        self.at += 1;
-        Ok(plain)
-    }
-
-    fn unicode_escape(&mut self) -> Result<char, JsonError> {
-        let first = self.hex4()?;
-        if (0xD800..0xDC00).contains(&first)
-            && self.bytes.get(self.at..self.at + 2) == Some(b"\\u".as_slice())
-        {
-            self.at += 2;
-            let second = self.hex4()?;
-            let low = second.wrapping_sub(0xDC00) & 0x3FF;
-            let joined = char::from_u32(0x1_0000 + ((first - 0xD800) << 10) + low);
-            return Ok(joined
-                .filter(|_| (0xDC00..0xE000).contains(&second))
-                .unwrap_or(char::REPLACEMENT_CHARACTER));
-        }
-        Ok(char::from_u32(first).unwrap_or(char::REPLACEMENT_CHARACTER))
-    }
-
-    fn hex4(&mut self) -> Result<u32, JsonError> {
-        let digits = self
-            .text
-            .get(self.at..self.at + 4)
-            .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
-        match digits.and_then(|digits| u32::from_str_radix(digits, 16).ok()) {
-            Some(number) => {
-                self.at += 4;
-                Ok(number)
+/// The character that an escape stands for, and the bytes of the escape: `text` begins behind the backslash. Half of a pair
+/// of surrogates is a replacement character.
+///
+/// # Errors
+/// Where in `text` something else was expected, and what.
+pub(crate) fn unescape(text: &[u8]) -> Result<(char, usize), (usize, &'static str)> {
+    let plain = match text.first() {
+        Some(b'n') => '\n',
+        Some(b'r') => '\r',
+        Some(b't') => '\t',
+        Some(b'b') => '\u{8}',
+        Some(b'f') => '\u{c}',
+        Some(b'v') => '\u{b}',
+        Some(b'0') => '\0',
+        Some(&plain @ (b'"' | b'\'' | b'\\' | b'/')) => char::from(plain),
+        Some(b'u') => {
+            let unit = hex4(text, 1)?;
+            if unit >> 10 != 0x36 {
+                return Ok((
+                    char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER),
+                    5,
+                ));
             }
-            None => Err(self.unexpected("four hexadecimal digits")),
+            let paired = text[5..].starts_with(b"\\u");
+            let second = if paired { hex4(text, 7)? } else { 0 };
+            let pair = 0x1_0000 + ((unit & 0x3FF) << 10) + (second & 0x3FF);
+            let pair = char::from_u32(pair).filter(|_| second >> 10 == 0x37);
+            return Ok(pair.map_or((char::REPLACEMENT_CHARACTER, 5), |pair| (pair, 11)));
         }
-    }
+        _ => return Err((0, "an escape")),
+    };
+    Ok((plain, 1))
+}
+
+fn hex4(text: &[u8], at: usize) -> Result<u32, (usize, &'static str)> {
+    let digit = |unit: u32, digit: &u8| Some(unit << 4 | char::from(*digit).to_digit(16)?);
+    let digits = text.get(at..at + 4);
+    let unit = digits.and_then(|digits| digits.iter().try_fold(0, digit));
+    unit.ok_or((at, "four hexadecimal digits"))
 }
 
 /// Replaces every `{"$ref":"$.a[0].b"}` by a copy of what it names in `document`; what cannot be found becomes `null`.

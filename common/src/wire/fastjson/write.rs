@@ -1,5 +1,6 @@
 //! Writing: `serde_json` does the work, a formatter leaves the quotes of integer keys away.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use serde::Serialize;
@@ -60,6 +61,15 @@ impl Formatter for RawIntegerKeys {
         CompactFormatter.begin_object_key(writer, first)
     }
 
+    /// No body holds plain bytes: they are text of the dialect already, from [`BeanKeys`].
+    fn write_byte_array<W: ?Sized + Write>(
+        &mut self,
+        writer: &mut W,
+        text: &[u8],
+    ) -> io::Result<()> {
+        writer.write_all(text)
+    }
+
     fn end_object_key<W: ?Sized + Write>(&mut self, _writer: &mut W) -> io::Result<()> {
         self.quote = Quote::Outside;
         Ok(())
@@ -101,49 +111,62 @@ impl Formatter for RawIntegerKeys {
 }
 
 /// Appends `value` with bare integer keys.
-#[expect(
-    clippy::expect_used,
-    reason = "bodies are plain structs with text or integer keys, and a Vec takes every write"
-)]
 pub(super) fn append<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
-    let mut serializer = Serializer::with_formatter(
-        out,
-        RawIntegerKeys {
-            quote: Quote::Outside,
-        },
+    let quote = Quote::Outside;
+    append_with(
+        value,
+        Serializer::with_formatter(out, RawIntegerKeys { quote }),
     );
-    value
-        .serialize(&mut serializer)
-        .expect("a body can be written as JSON");
 }
 
 /// Appends `value` as standard JSON.
+pub(super) fn append_standard<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
+    append_with(value, Serializer::new(out));
+}
+
 #[expect(
     clippy::expect_used,
     reason = "bodies are plain structs with text or integer keys, and a Vec takes every write"
 )]
-pub(super) fn append_standard<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
-    value
-        .serialize(&mut Serializer::new(out))
-        .expect("a body can be written as JSON");
+fn append_with<T: Serialize + ?Sized, F: Formatter>(
+    value: &T,
+    mut serializer: Serializer<&mut Vec<u8>, F>,
+) {
+    let written = value.serialize(&mut serializer);
+    written.expect("a body can be written as JSON");
 }
 
-/// Appends a map whose keys are beans, each written as an object in key position; `value` appends the value of an entry.
-pub(crate) fn write_object_keys<'a, K, V>(
-    out: &mut Vec<u8>,
-    entries: impl IntoIterator<Item = (&'a K, V)>,
-    mut value: impl FnMut(&mut Vec<u8>, V),
-) where
-    K: Serialize + 'a,
-{
-    out.push(b'{');
-    for (index, (key, entry)) in entries.into_iter().enumerate() {
-        if index > 0 {
-            out.push(b',');
+/// A map whose keys are beans, each written as an object in key position.
+struct BeanKeys<'a, K, V>(&'a BTreeMap<K, V>);
+
+impl<K: Serialize, V: Serialize> Serialize for BeanKeys<'_, K, V> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut out = b"{".to_vec();
+        for (index, (key, value)) in self.0.iter().enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            append(key, &mut out);
+            out.push(b':');
+            append(value, &mut out);
         }
-        append(key, out);
-        out.push(b':');
-        value(out, entry);
+        out.push(b'}');
+        serializer.serialize_bytes(&out)
     }
-    out.push(b'}');
+}
+
+/// For members that are maps with beans as keys: `#[serde(serialize_with = "bean_keys")]`.
+pub(crate) fn bean_keys<K: Serialize, V: Serialize, S: serde::Serializer>(
+    map: &BTreeMap<K, V>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    BeanKeys(map).serialize(serializer)
+}
+
+/// As [`bean_keys`], for members that are maps of such maps.
+pub(crate) fn tables_with_bean_keys<K: Serialize, V: Serialize, S: serde::Serializer>(
+    tables: &BTreeMap<String, BTreeMap<K, V>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(tables.iter().map(|(name, map)| (name, BeanKeys(map))))
 }

@@ -21,20 +21,8 @@ wire_header! {
         pub consumer_group: Option<String> = "consumerGroup",
     }
 
-    /// `GET_CONSUMER_LIST_BY_GROUP` (38).
-    pub struct GetConsumerListByGroupRequestHeader {
-        /// Consumer group.
-        pub consumer_group: String = "consumerGroup",
-    }
-
-    /// `NOTIFY_CONSUMER_IDS_CHANGED` (40), broker to client.
-    pub struct NotifyConsumerIdsChangedRequestHeader {
-        /// Consumer group whose members changed.
-        pub consumer_group: String = "consumerGroup",
-    }
-
-    /// `GET_CONSUMER_CONNECTION_LIST` (203).
-    pub struct GetConsumerConnectionListRequestHeader {
+    /// `GET_CONSUMER_LIST_BY_GROUP` (38), `GET_CONSUMER_CONNECTION_LIST` (203), and to clients `NOTIFY_CONSUMER_IDS_CHANGED` (40).
+    pub struct ConsumerGroupRequestHeader {
         /// Consumer group.
         pub consumer_group: String = "consumerGroup",
     }

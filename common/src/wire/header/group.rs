@@ -27,15 +27,33 @@ wire_header! {
         pub total_group_num: Option<i32> = "totalGroupNum",
     }
 
-    /// `GET_SUBSCRIPTIONGROUP_CONFIG` (352).
-    pub struct GetSubscriptionGroupConfigRequestHeader {
+    /// `GET_SUBSCRIPTIONGROUP_CONFIG` (352) and `QUERY_TOPICS_BY_CONSUMER` (343).
+    pub struct GroupRequestHeader {
         /// Group.
         pub group: String = "group",
     }
 
-    /// `QUERY_TOPICS_BY_CONSUMER` (343).
-    pub struct QueryTopicsByConsumerRequestHeader {
+    /// `GET_CONSUME_STATS` (208).
+    pub struct GetConsumeStatsRequestHeader {
+        /// Consumer group.
+        pub consumer_group: String = "consumerGroup",
+        /// Only this topic.
+        pub topic: Option<String> = "topic",
+        /// Only these topics, separated by `;`.
+        pub topic_list: Option<String> = "topicList",
+    }
+
+    /// `GET_BROKER_CONSUME_STATS` (317).
+    pub struct GetBrokerConsumeStatsRequestHeader {
+        /// Only topics whose messages are ordered.
+        pub is_order: bool = "isOrder",
+    }
+
+    /// `QUERY_SUBSCRIPTION_BY_CONSUMER` (345).
+    pub struct QuerySubscriptionByConsumerRequestHeader {
         /// Group.
         pub group: String = "group",
+        /// Topic.
+        pub topic: String = "topic",
     }
 }

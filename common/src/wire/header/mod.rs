@@ -7,8 +7,10 @@ pub mod namesrv;
 pub mod offset;
 pub mod pull;
 pub mod query;
+pub mod reply;
 pub mod send;
 pub mod topic;
+pub mod transaction;
 
 pub use client::*;
 pub use group::*;
@@ -16,5 +18,7 @@ pub use namesrv::*;
 pub use offset::*;
 pub use pull::*;
 pub use query::*;
+pub use reply::*;
 pub use send::*;
 pub use topic::*;
+pub use transaction::*;

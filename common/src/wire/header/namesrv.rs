@@ -67,11 +67,11 @@ wire_header! {
         pub master_addr: Option<String> = "masterAddr",
     }
 
-    /// `UNREGISTER_BROKER` (104).
-    pub struct UnregisterBrokerRequestHeader {
+    /// `UNREGISTER_BROKER` (104) and `QUERY_DATA_VERSION` (322).
+    pub struct BrokerRequestHeader {
         /// Broker name.
         pub broker_name: String = "brokerName",
-        /// `ip:port` it registered with.
+        /// `ip:port` it registers with.
         pub broker_addr: String = "brokerAddr",
         /// Cluster name.
         pub cluster_name: String = "clusterName",
@@ -91,8 +91,8 @@ wire_header! {
         pub zone_name: Option<String> = "__ZONE_NAME",
     }
 
-    /// `WIPE_WRITE_PERM_OF_BROKER` (205).
-    pub struct WipeWritePermOfBrokerRequestHeader {
+    /// `WIPE_WRITE_PERM_OF_BROKER` (205) and `ADD_WRITE_PERM_OF_BROKER` (327).
+    pub struct BrokerNameRequestHeader {
         /// Broker name.
         pub broker_name: String = "brokerName",
     }
@@ -101,12 +101,6 @@ wire_header! {
     pub struct WipeWritePermOfBrokerResponseHeader {
         /// Topics of the broker.
         pub wipe_topic_count: i32 = "wipeTopicCount",
-    }
-
-    /// `ADD_WRITE_PERM_OF_BROKER` (327).
-    pub struct AddWritePermOfBrokerRequestHeader {
-        /// Broker name.
-        pub broker_name: String = "brokerName",
     }
 
     /// Answer of code 327.
@@ -123,12 +117,6 @@ wire_header! {
         pub cluster_name: Option<String> = "clusterName",
     }
 
-    /// `REGISTER_TOPIC_IN_NAMESRV` (217).
-    pub struct RegisterTopicRequestHeader {
-        /// Topic.
-        pub topic: String = "topic",
-    }
-
     /// `GET_KVLIST_BY_NAMESPACE` (219).
     pub struct GetKvListByNamespaceRequestHeader {
         /// Namespace.
@@ -139,18 +127,6 @@ wire_header! {
     pub struct GetTopicsByClusterRequestHeader {
         /// Cluster name.
         pub cluster: String = "cluster",
-    }
-
-    /// `QUERY_DATA_VERSION` (322).
-    pub struct QueryDataVersionRequestHeader {
-        /// Broker name.
-        pub broker_name: String = "brokerName",
-        /// `ip:port` it registers with.
-        pub broker_addr: String = "brokerAddr",
-        /// Cluster name.
-        pub cluster_name: String = "clusterName",
-        /// 0 for the master.
-        pub broker_id: i64 = "brokerId",
     }
 
     /// Answer of code 322.

@@ -8,10 +8,6 @@ pub const PULL_COMMIT_OFFSET: i32 = 1;
 pub const PULL_SUSPEND: i32 = 1 << 1;
 /// Bit: `subscription` of the request counts, not the group's registration.
 pub const PULL_SUBSCRIPTION: i32 = 1 << 2;
-/// Bit: class filter, long gone.
-pub const PULL_CLASS_FILTER: i32 = 1 << 3;
-/// Bit: lite pull consumer.
-pub const PULL_LITE: i32 = 1 << 4;
 
 wire_header! {
     /// `PULL_MESSAGE` (11) and `LITE_PULL_MESSAGE` (361).

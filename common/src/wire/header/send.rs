@@ -4,7 +4,7 @@ use crate::wire::fields::{FieldError, FieldValue, Fields};
 use crate::wire::{request_code, wire_header};
 
 /// `SEND_MESSAGE` (10, long names), `SEND_MESSAGE_V2` (310) and `SEND_BATCH_MESSAGE` (320, both one-letter names) are
-/// the same request from here on. Borrowed from the header it was read from: the hot path copies nothing.
+/// the same request from here on; `SEND_REPLY_MESSAGE` (324) and `SEND_REPLY_MESSAGE_V2` (325) look the same. Borrowed from the header it was read from: the hot path copies nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SendMessageRequestHeader<'a> {
     /// Group of the producer.
@@ -68,13 +68,15 @@ const SHORT_NAMES: [&str; 14] = [
 ];
 
 impl<'a> SendMessageRequestHeader<'a> {
-    /// True for the three codes that carry this header.
+    /// True for the codes that carry this header.
     pub fn is_code(code: i32) -> bool {
         matches!(
             code,
             request_code::SEND_MESSAGE
                 | request_code::SEND_MESSAGE_V2
                 | request_code::SEND_BATCH_MESSAGE
+                | request_code::SEND_REPLY_MESSAGE
+                | request_code::SEND_REPLY_MESSAGE_V2
         )
     }
 
@@ -165,12 +167,9 @@ impl<'a> Seen<'a> {
     }
 
     fn optional<T: FieldValue>(&self, slot: usize) -> Result<Option<T>, FieldError> {
-        let Some(text) = self.values[slot] else {
-            return Ok(None);
-        };
-        T::parse(text)
-            .map(Some)
-            .ok_or_else(|| FieldError::invalid(self.names[slot], text, T::EXPECTED))
+        self.values[slot]
+            .map(|text| FieldError::checked(self.names[slot], text))
+            .transpose()
     }
 }
 

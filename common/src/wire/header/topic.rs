@@ -57,8 +57,8 @@ wire_header! {
         pub total_topic_num: Option<i32> = "totalTopicNum",
     }
 
-    /// `GET_TOPIC_STATS_INFO` (202).
-    pub struct GetTopicStatsInfoRequestHeader {
+    /// `GET_TOPIC_STATS_INFO` (202), `REGISTER_TOPIC_IN_NAMESRV` (217) and `QUERY_TOPIC_CONSUME_BY_WHO` (300).
+    pub struct TopicRequestHeader {
         /// Topic.
         pub topic: String = "topic",
     }

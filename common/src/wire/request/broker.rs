@@ -1,158 +1,68 @@
 //! Requests a broker serves.
 
-use super::WireError;
-use crate::wire::command::Command;
-use crate::wire::header::{
-    CreateTopicRequestHeader, DeleteSubscriptionGroupRequestHeader, DeleteTopicRequestHeader,
-    GetAllSubscriptionGroupRequestHeader, GetAllTopicConfigRequestHeader,
-    GetConsumerConnectionListRequestHeader, GetConsumerListByGroupRequestHeader,
-    GetEarliestMsgStoretimeRequestHeader, GetMaxOffsetRequestHeader, GetMinOffsetRequestHeader,
-    GetProducerConnectionListRequestHeader, GetSubscriptionGroupConfigRequestHeader,
-    GetTopicConfigRequestHeader, GetTopicStatsInfoRequestHeader, PullMessageRequestHeader,
-    QueryConsumerOffsetRequestHeader, QueryMessageRequestHeader,
-    QueryTopicsByConsumerRequestHeader, SearchOffsetRequestHeader, SendForm,
-    SendMessageRequestHeader, UnregisterClientRequestHeader, ViewMessageRequestHeader,
-};
-use crate::wire::request_code as code;
+use super::requests;
+use crate::wire::Fields;
 
-/// A request to a broker. Bodies are read by the handlers: what they hold depends on the request alone.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Request<'a> {
-    /// `SEND_MESSAGE`, `SEND_MESSAGE_V2`, `SEND_BATCH_MESSAGE`.
-    SendMessage(SendMessageRequestHeader<'a>),
-    /// `PULL_MESSAGE`, `LITE_PULL_MESSAGE`.
-    PullMessage {
-        /// The header.
-        header: PullMessageRequestHeader,
-        /// It came as `LITE_PULL_MESSAGE`.
-        lite: bool,
-    },
-    /// `QUERY_CONSUMER_OFFSET`.
-    QueryConsumerOffset(QueryConsumerOffsetRequestHeader),
-    /// `UPDATE_CONSUMER_OFFSET`, still as fields: it answers malformed ones with a code of its own.
-    UpdateConsumerOffset(&'a crate::wire::Fields),
-    /// `SEARCH_OFFSET_BY_TIMESTAMP`.
-    SearchOffset(SearchOffsetRequestHeader),
-    /// `GET_MAX_OFFSET`.
-    GetMaxOffset(GetMaxOffsetRequestHeader),
-    /// `GET_MIN_OFFSET`.
-    GetMinOffset(GetMinOffsetRequestHeader),
-    /// `GET_EARLIEST_MSG_STORETIME`.
-    GetEarliestMsgStoretime(GetEarliestMsgStoretimeRequestHeader),
-    /// `QUERY_MESSAGE`.
-    QueryMessage(QueryMessageRequestHeader),
-    /// `VIEW_MESSAGE_BY_ID`.
-    ViewMessage(ViewMessageRequestHeader),
-    /// `HEART_BEAT`.
-    Heartbeat,
-    /// `UNREGISTER_CLIENT`.
-    UnregisterClient(UnregisterClientRequestHeader),
-    /// `CHECK_CLIENT_CONFIG`.
-    CheckClientConfig,
-    /// `GET_CONSUMER_LIST_BY_GROUP`.
-    GetConsumerListByGroup(GetConsumerListByGroupRequestHeader),
-    /// `GET_CONSUMER_CONNECTION_LIST`.
-    GetConsumerConnectionList(GetConsumerConnectionListRequestHeader),
-    /// `GET_PRODUCER_CONNECTION_LIST`.
-    GetProducerConnectionList(GetProducerConnectionListRequestHeader),
-    /// `LOCK_BATCH_MQ`.
-    LockBatchMq,
-    /// `UNLOCK_BATCH_MQ`.
-    UnlockBatchMq,
-    /// `UPDATE_AND_CREATE_TOPIC`.
-    CreateTopic(CreateTopicRequestHeader),
-    /// `UPDATE_AND_CREATE_TOPIC_LIST`.
-    CreateTopicList,
-    /// `DELETE_TOPIC_IN_BROKER`.
-    DeleteTopic(DeleteTopicRequestHeader),
-    /// `GET_ALL_TOPIC_CONFIG`.
-    GetAllTopicConfig(GetAllTopicConfigRequestHeader),
-    /// `GET_TOPIC_CONFIG`.
-    GetTopicConfig(GetTopicConfigRequestHeader),
-    /// `GET_TOPIC_STATS_INFO`.
-    GetTopicStatsInfo(GetTopicStatsInfoRequestHeader),
-    /// `GET_SYSTEM_TOPIC_LIST_FROM_BROKER`.
-    GetSystemTopicList,
-    /// `UPDATE_AND_CREATE_SUBSCRIPTIONGROUP`.
-    CreateSubscriptionGroup,
-    /// `UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST`.
-    CreateSubscriptionGroupList,
-    /// `DELETE_SUBSCRIPTIONGROUP`.
-    DeleteSubscriptionGroup(DeleteSubscriptionGroupRequestHeader),
-    /// `GET_ALL_SUBSCRIPTIONGROUP_CONFIG`.
-    GetAllSubscriptionGroup(GetAllSubscriptionGroupRequestHeader),
-    /// `GET_SUBSCRIPTIONGROUP_CONFIG`.
-    GetSubscriptionGroupConfig(GetSubscriptionGroupConfigRequestHeader),
-    /// `QUERY_TOPICS_BY_CONSUMER`.
-    QueryTopicsByConsumer(QueryTopicsByConsumerRequestHeader),
-    /// `CLEAN_EXPIRED_CONSUMEQUEUE`.
-    CleanExpiredConsumeQueue,
-    /// `DELETE_EXPIRED_COMMITLOG`.
-    DeleteExpiredCommitLog,
-    /// `GET_BROKER_RUNTIME_INFO`.
-    GetBrokerRuntimeInfo,
-    /// `GET_BROKER_CONFIG`.
-    GetBrokerConfig,
-}
-
-/// The only place where a broker reads `code` and `extFields`.
-///
-/// # Errors
-/// An unknown code, or the first field that is missing or wrong.
-pub fn parse(command: &Command) -> Result<Request<'_>, WireError> {
-    let fields = &command.fields;
-    Ok(match command.code {
-        code::SEND_MESSAGE_V2 | code::SEND_BATCH_MESSAGE => {
-            Request::SendMessage(SendMessageRequestHeader::parse(fields, SendForm::Short)?)
-        }
-        code::SEND_MESSAGE => {
-            Request::SendMessage(SendMessageRequestHeader::parse(fields, SendForm::Long)?)
-        }
-        code::PULL_MESSAGE => Request::PullMessage {
-            header: command.header()?,
-            lite: false,
-        },
-        code::LITE_PULL_MESSAGE => Request::PullMessage {
-            header: command.header()?,
-            lite: true,
-        },
-        code::QUERY_CONSUMER_OFFSET => Request::QueryConsumerOffset(command.header()?),
-        code::UPDATE_CONSUMER_OFFSET => Request::UpdateConsumerOffset(fields),
-        code::SEARCH_OFFSET_BY_TIMESTAMP => Request::SearchOffset(command.header()?),
-        code::GET_MAX_OFFSET => Request::GetMaxOffset(command.header()?),
-        code::GET_MIN_OFFSET => Request::GetMinOffset(command.header()?),
-        code::GET_EARLIEST_MSG_STORETIME => Request::GetEarliestMsgStoretime(command.header()?),
-        code::QUERY_MESSAGE => Request::QueryMessage(command.header()?),
-        code::VIEW_MESSAGE_BY_ID => Request::ViewMessage(command.header()?),
-        code::HEART_BEAT => Request::Heartbeat,
-        code::UNREGISTER_CLIENT => Request::UnregisterClient(command.header()?),
-        code::CHECK_CLIENT_CONFIG => Request::CheckClientConfig,
-        code::GET_CONSUMER_LIST_BY_GROUP => Request::GetConsumerListByGroup(command.header()?),
-        code::GET_CONSUMER_CONNECTION_LIST => Request::GetConsumerConnectionList(command.header()?),
-        code::GET_PRODUCER_CONNECTION_LIST => Request::GetProducerConnectionList(command.header()?),
-        code::LOCK_BATCH_MQ => Request::LockBatchMq,
-        code::UNLOCK_BATCH_MQ => Request::UnlockBatchMq,
-        code::UPDATE_AND_CREATE_TOPIC => Request::CreateTopic(command.header()?),
-        code::UPDATE_AND_CREATE_TOPIC_LIST => Request::CreateTopicList,
-        code::DELETE_TOPIC_IN_BROKER => Request::DeleteTopic(command.header()?),
-        code::GET_ALL_TOPIC_CONFIG => Request::GetAllTopicConfig(command.header()?),
-        code::GET_TOPIC_CONFIG => Request::GetTopicConfig(command.header()?),
-        code::GET_TOPIC_STATS_INFO => Request::GetTopicStatsInfo(command.header()?),
-        code::GET_SYSTEM_TOPIC_LIST_FROM_BROKER => Request::GetSystemTopicList,
-        code::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP => Request::CreateSubscriptionGroup,
-        code::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST => Request::CreateSubscriptionGroupList,
-        code::DELETE_SUBSCRIPTIONGROUP => Request::DeleteSubscriptionGroup(command.header()?),
-        code::GET_ALL_SUBSCRIPTIONGROUP_CONFIG => {
-            Request::GetAllSubscriptionGroup(command.header()?)
-        }
-        code::GET_SUBSCRIPTIONGROUP_CONFIG => {
-            Request::GetSubscriptionGroupConfig(command.header()?)
-        }
-        code::QUERY_TOPICS_BY_CONSUMER => Request::QueryTopicsByConsumer(command.header()?),
-        code::CLEAN_EXPIRED_CONSUMEQUEUE => Request::CleanExpiredConsumeQueue,
-        code::DELETE_EXPIRED_COMMITLOG => Request::DeleteExpiredCommitLog,
-        code::GET_BROKER_RUNTIME_INFO => Request::GetBrokerRuntimeInfo,
-        code::GET_BROKER_CONFIG => Request::GetBrokerConfig,
-        code => return Err(WireError::UnsupportedCode { code }),
-    })
+requests! {
+    /// A request to a broker. Bodies are read by the handlers: what they hold depends on the request alone.
+    /// `UpdateConsumerOffset` is still fields: it answers malformed ones with a code of its own. The fields of `EndTransaction` are
+    /// read by its handler: most of them are looked at by nobody.
+    pub enum Request<'a> {
+        SEND_MESSAGE = 10 | SEND_MESSAGE_V2 = 310 | SEND_BATCH_MESSAGE = 320 => SendMessage(SendMessageRequestHeader<'a>),
+        SEND_REPLY_MESSAGE = 324 | SEND_REPLY_MESSAGE_V2 = 325 => SendReply(SendMessageRequestHeader<'a>),
+        END_TRANSACTION = 37 => EndTransaction,
+        RESUME_CHECK_HALF_MESSAGE = 323 => ResumeCheckHalfMessage(ResumeCheckHalfMessageRequestHeader),
+        LIST_TRANSACTIONS = 9102 => ListTransactions(ListTransactionsRequestHeader),
+        CONSUMER_SEND_MSG_BACK = 36 => SendBack(ConsumerSendMsgBackRequestHeader),
+        PULL_MESSAGE = 11 => PullMessage(PullMessageRequestHeader),
+        LITE_PULL_MESSAGE = 361 => LitePullMessage(PullMessageRequestHeader),
+        QUERY_CONSUMER_OFFSET = 14 => QueryConsumerOffset(QueryConsumerOffsetRequestHeader),
+        UPDATE_CONSUMER_OFFSET = 15 => UpdateConsumerOffset(&'a Fields),
+        SEARCH_OFFSET_BY_TIMESTAMP = 29 => SearchOffset(SearchOffsetRequestHeader),
+        INVOKE_BROKER_TO_RESET_OFFSET = 222 => ResetOffset(ResetOffsetRequestHeader),
+        INVOKE_BROKER_TO_GET_CONSUMER_STATUS = 223 => GetConsumerStatus(GetConsumerStatusRequestHeader),
+        GET_ALL_DELAY_OFFSET = 45 => GetAllDelayOffset,
+        GET_MAX_OFFSET = 30 => GetMaxOffset(GetMaxOffsetRequestHeader),
+        GET_MIN_OFFSET = 31 => GetMinOffset(QueueRequestHeader),
+        GET_EARLIEST_MSG_STORETIME = 32 => GetEarliestMsgStoretime(QueueRequestHeader),
+        QUERY_MESSAGE = 12 => QueryMessage(QueryMessageRequestHeader),
+        VIEW_MESSAGE_BY_ID = 33 => ViewMessage(ViewMessageRequestHeader),
+        HEART_BEAT = 34 => Heartbeat,
+        UNREGISTER_CLIENT = 35 => UnregisterClient(UnregisterClientRequestHeader),
+        CHECK_CLIENT_CONFIG = 46 => CheckClientConfig,
+        GET_CONSUMER_LIST_BY_GROUP = 38 => GetConsumerListByGroup(ConsumerGroupRequestHeader),
+        GET_CONSUMER_CONNECTION_LIST = 203 => GetConsumerConnectionList(ConsumerGroupRequestHeader),
+        GET_PRODUCER_CONNECTION_LIST = 204 => GetProducerConnectionList(GetProducerConnectionListRequestHeader),
+        LOCK_BATCH_MQ = 41 => LockBatchMq,
+        UNLOCK_BATCH_MQ = 42 => UnlockBatchMq,
+        UPDATE_AND_CREATE_TOPIC = 17 => CreateTopic(CreateTopicRequestHeader),
+        UPDATE_AND_CREATE_TOPIC_LIST = 18 => CreateTopicList,
+        DELETE_TOPIC_IN_BROKER = 215 => DeleteTopic(DeleteTopicRequestHeader),
+        GET_ALL_TOPIC_CONFIG = 21 => GetAllTopicConfig(GetAllTopicConfigRequestHeader),
+        GET_TOPIC_CONFIG = 351 => GetTopicConfig(GetTopicConfigRequestHeader),
+        GET_TOPIC_STATS_INFO = 202 => GetTopicStatsInfo(TopicRequestHeader),
+        GET_SYSTEM_TOPIC_LIST_FROM_BROKER = 305 => GetSystemTopicList,
+        UPDATE_AND_CREATE_SUBSCRIPTIONGROUP = 200 => CreateSubscriptionGroup,
+        UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST = 225 => CreateSubscriptionGroupList,
+        DELETE_SUBSCRIPTIONGROUP = 207 => DeleteSubscriptionGroup(DeleteSubscriptionGroupRequestHeader),
+        GET_ALL_SUBSCRIPTIONGROUP_CONFIG = 201 => GetAllSubscriptionGroup(GetAllSubscriptionGroupRequestHeader),
+        GET_SUBSCRIPTIONGROUP_CONFIG = 352 => GetSubscriptionGroupConfig(GroupRequestHeader),
+        GET_ALL_CONSUMER_OFFSET = 43 => GetAllConsumerOffset,
+        GET_CONSUME_STATS = 208 => GetConsumeStats(GetConsumeStatsRequestHeader),
+        GET_BROKER_CONSUME_STATS = 317 => GetBrokerConsumeStats(GetBrokerConsumeStatsRequestHeader),
+        GET_ALL_PRODUCER_INFO = 328 => GetAllProducerInfo,
+        QUERY_TOPIC_CONSUME_BY_WHO = 300 => QueryTopicConsumeByWho(TopicRequestHeader),
+        QUERY_SUBSCRIPTION_BY_CONSUMER = 345 => QuerySubscriptionByConsumer(QuerySubscriptionByConsumerRequestHeader),
+        QUERY_TOPICS_BY_CONSUMER = 343 => QueryTopicsByConsumer(GroupRequestHeader),
+        CLEAN_EXPIRED_CONSUMEQUEUE = 306 => CleanExpiredConsumeQueue,
+        DELETE_EXPIRED_COMMITLOG = 329 => DeleteExpiredCommitLog,
+        GET_BROKER_RUNTIME_INFO = 28 => GetBrokerRuntimeInfo,
+        UPDATE_BROKER_CONFIG = 25 => UpdateBrokerConfig,
+        GET_BROKER_CONFIG = 26 => GetBrokerConfig,
+        RECALL_MESSAGE = 370 => RecallMessage(RecallMessageRequestHeader),
+        GET_TIMER_CHECK_POINT = 60 => GetTimerCheckPoint,
+        GET_TIMER_METRICS = 61 => GetTimerMetrics,
+        SWITCH_TIMER_ENGINE = 5001 => SwitchTimerEngine(&'a Fields),
+        LIST_TIMERS = 9101 => ListTimers(ListTimersRequestHeader),
+    }
 }

@@ -1,25 +1,20 @@
 use common::wire::body::TopicConfigSerializeWrapper;
 
-use super::super::Zone;
 use super::*;
 
 const NOW: Millis = Millis(1_000_000);
-const ACTING: Settings = Settings {
-    delete_topic_with_broker_registration: false,
-    support_acting_master: true,
-};
 
 /// A table and the helpers that keep the tests short. Every registration gets a data version of its own.
 struct Bench {
     table: RouteTable,
-    settings: Settings,
+    settings: NameserverConfig,
     versions: i64,
 }
 
 fn bench() -> Bench {
     Bench {
         table: RouteTable::default(),
-        settings: Settings::default(),
+        settings: NameserverConfig::default(),
         versions: 0,
     }
 }
@@ -29,25 +24,37 @@ fn registration(broker: &str, id: i64, addr: &str, topics: &[TopicConfig]) -> Re
         .iter()
         .map(|topic| (topic.topic_name.clone(), topic.clone()));
     Registration {
-        cluster: "c".into(),
-        addr: addr.into(),
-        broker_name: broker.into(),
-        broker_id: id,
-        ha_server_addr: format!("ha-{addr}"),
-        enable_acting_master: Some(false),
+        header: RegisterBrokerRequestHeader {
+            cluster_name: "c".into(),
+            broker_addr: addr.into(),
+            broker_name: broker.into(),
+            broker_id: id,
+            ha_server_addr: format!("ha-{addr}"),
+            enable_acting_master: Some(false),
+            ..RegisterBrokerRequestHeader::default()
+        },
         topics: TopicConfigSerializeWrapper {
             topic_config_table: table.collect(),
             ..TopicConfigSerializeWrapper::default()
         },
         filter_servers: Some(Vec::new()),
-        ..Registration::default()
     }
 }
 
-fn acting(registration: Registration) -> Registration {
-    Registration {
-        enable_acting_master: Some(true),
-        ..registration
+fn acting(mut registration: Registration) -> Registration {
+    registration.header.enable_acting_master = Some(true);
+    registration
+}
+
+fn of_cluster(cluster: &str, mut registration: Registration) -> Registration {
+    registration.header.cluster_name = cluster.into();
+    registration
+}
+
+fn acting_masters(shown: bool) -> NameserverConfig {
+    NameserverConfig {
+        support_acting_master: shown,
+        ..NameserverConfig::default()
     }
 }
 
@@ -69,7 +76,7 @@ impl Bench {
             registration.topics.data_version.counter = self.versions;
         }
         self.table
-            .register(registration, ConnectionId(1), NOW, self.settings)
+            .register(registration, ConnectionId(1), NOW, &self.settings)
     }
 
     fn register(&mut self, registration: Registration) -> Registered {
@@ -131,12 +138,12 @@ fn a_registered_broker_is_in_its_topics_routes_and_leaves_no_trace() {
             ..Registered::default()
         }
     );
-    let route = b.table.route("t1", Settings::default(), None).unwrap();
+    let route = b.table.route("t1", &b.settings, None).unwrap();
     assert_eq!(route.broker_datas.len(), 1);
     assert_eq!(route.queue_datas[0].read_queue_nums, 4);
     assert_eq!(route.filter_server_table["a:1"], ["f:1"]);
     assert_eq!(route.topic_queue_mapping_by_broker.unwrap()["b"], mapping);
-    assert_eq!(b.table.route("t3", Settings::default(), None), None);
+    assert_eq!(b.table.route("t3", &b.settings, None), None);
     assert_eq!(b.unregister("b", "a:1"), None);
     assert!(b.is_empty());
 }
@@ -245,14 +252,15 @@ fn a_lower_state_version_does_not_take_an_id_over() {
 #[test]
 fn a_slave_learns_its_living_master_and_its_topics_are_not_taken() {
     let mut b = bench();
-    assert_eq!(b.register(registration("b", 1, "a:2", &two())).master, None);
+    let alone = b.register(registration("b", 1, "a:2", &two())).answer;
+    assert_eq!(alone, RegisterBrokerResponseHeader::default());
     b.register(registration("b", 0, "a:1", &two()));
     let slave = registration("b", 1, "a:2", &[topic("t1", 4), topic("t9", 6)]);
-    let master = Master {
-        addr: "a:1".into(),
-        ha_server_addr: "ha-a:1".into(),
+    let master = RegisterBrokerResponseHeader {
+        master_addr: Some("a:1".into()),
+        ha_server_addr: Some("ha-a:1".into()),
     };
-    assert_eq!(b.register(slave).master, Some(master));
+    assert_eq!(b.register(slave).answer, master);
     assert_eq!((b.perm("t1", "b"), b.perm("t9", "b")), (Some(6), None));
 }
 
@@ -260,7 +268,7 @@ fn a_slave_learns_its_living_master_and_its_topics_are_not_taken() {
 fn only_a_slave_of_a_broker_since_5_0_speaks_for_a_group_without_master() {
     let mut b = bench();
     let mut old = registration("old", 1, "a:1", &two());
-    old.enable_acting_master = None;
+    old.header.enable_acting_master = None;
     b.register(old);
     assert_eq!(b.perm("t1", "old"), None);
     b.register(registration("new", 1, "a:2", &two()));
@@ -287,14 +295,8 @@ fn an_acting_master_is_read_only_and_presented_as_master_until_the_master_is_bac
     b.unregister("b", "a:1");
     assert_eq!(b.perm("t1", "b"), Some(4));
     let shown = |b: &Bench, topic: &str, acting| {
-        let route = b
-            .table
-            .route(
-                topic,
-                if acting { ACTING } else { Settings::default() },
-                None,
-            )
-            .unwrap();
+        let settings = acting_masters(acting);
+        let route = b.table.route(topic, &settings, None).unwrap();
         route.broker_datas[0]
             .broker_addrs
             .clone()
@@ -325,7 +327,7 @@ fn topics_between_brokers_never_show_an_acting_master() {
         "a:2",
         &[topic(name, 6), topic("t1", 6)],
     )));
-    let route = b.table.route(name, ACTING, None).unwrap();
+    let route = b.table.route(name, &acting_masters(true), None).unwrap();
     assert_eq!(
         route.broker_datas[0].broker_addrs,
         [(1, "a:2".to_owned())].into()
@@ -339,7 +341,7 @@ fn without_acting_master_a_dead_master_leaves_slaves_and_permissions() {
     b.register(registration("b", 1, "a:2", &two()));
     b.unregister("b", "a:1");
     assert_eq!(b.perm("t1", "b"), Some(6));
-    let route = b.table.route("t1", ACTING, None).unwrap();
+    let route = b.table.route("t1", &acting_masters(true), None).unwrap();
     assert_eq!(
         route.broker_datas[0].broker_addrs,
         [(1, "a:2".to_owned())].into()
@@ -356,12 +358,15 @@ fn a_new_smallest_id_is_told_to_the_rest() {
         .min_broker_id_change
         .unwrap();
     assert_eq!(
-        (change.min_broker_id, change.min_broker_addr.as_str()),
-        (0, "a:1")
+        (
+            change.what.min_broker_id,
+            change.what.min_broker_addr.as_deref()
+        ),
+        (Some(0), Some("a:1"))
     );
     assert_eq!(change.notify, ["a:2", "a:3"]);
     assert_eq!(
-        (change.offline_broker_addr, change.ha_broker_addr),
+        (change.what.offline_broker_addr, change.what.ha_broker_addr),
         (None, Some("ha-a:1".into()))
     );
     assert_eq!(
@@ -372,10 +377,10 @@ fn a_new_smallest_id_is_told_to_the_rest() {
     assert_eq!(b.unregister("b", "a:3"), None);
     let change = b.unregister("b", "a:1").unwrap();
     assert_eq!(
-        (change.min_broker_id, change.notify),
-        (1, vec!["a:2".to_owned()])
+        (change.what.min_broker_id, change.notify),
+        (Some(1), vec!["a:2".to_owned()])
     );
-    assert_eq!(change.offline_broker_addr.as_deref(), Some("a:1"));
+    assert_eq!(change.what.offline_broker_addr.as_deref(), Some("a:1"));
     assert_eq!(b.unregister("b", "a:2"), None);
     assert!(b.is_empty());
 }
@@ -386,7 +391,7 @@ fn a_closed_connection_takes_its_brokers_and_no_others() {
     let mut over = |broker: &str, addr: &str, connection| {
         let registration = registration(broker, 0, addr, &two());
         b.table
-            .register(registration, ConnectionId(connection), NOW, b.settings)
+            .register(registration, ConnectionId(connection), NOW, &b.settings)
             .unwrap();
     };
     over("b1", "a:1", 1);
@@ -413,7 +418,7 @@ fn a_closed_connection_takes_its_brokers_and_no_others() {
 fn a_broker_expires_after_its_own_timeout_since_its_last_sign_of_life() {
     let mut b = bench();
     let mut quick = registration("b1", 0, "a:1", &two());
-    quick.timeout_ms = Some(3000);
+    quick.header.heartbeat_timeout_millis = Some(3000);
     b.register(quick);
     b.register(registration("b2", 0, "a:2", &two()));
     let expire = |b: &mut Bench, after: i64| -> Vec<String> {
@@ -424,11 +429,10 @@ fn a_broker_expires_after_its_own_timeout_since_its_last_sign_of_life() {
             .collect()
     };
     assert_eq!(expire(&mut b, 3000), [""; 0]);
-    assert!(
-        b.table
-            .heartbeat(&BrokerAddress::new("c", "a:1"), Millis(NOW.0 + 1000))
-    );
-    assert!(!b.table.heartbeat(&BrokerAddress::new("x", "a:1"), NOW));
+    b.table
+        .heartbeat(&BrokerAddress::new("c", "a:1"), Millis(NOW.0 + 1000));
+    b.table.heartbeat(&BrokerAddress::new("x", "a:1"), NOW);
+    assert_eq!(b.table.live.len(), 2);
     assert_eq!(expire(&mut b, 4000), [""; 0]);
     assert_eq!(expire(&mut b, 4001), ["a:1"]);
     assert_eq!((b.addrs("b1"), b.perm("t1", "b1")), (Vec::new(), None));
@@ -491,10 +495,7 @@ fn write_permission_is_taken_bitwise_and_given_as_read_and_write() {
 fn a_topic_is_deleted_in_one_cluster_or_everywhere() {
     let mut b = bench();
     b.register(registration("b1", 0, "a:1", &two()));
-    b.register(Registration {
-        cluster: "d".into(),
-        ..registration("b2", 0, "a:2", &two())
-    });
+    b.register(of_cluster("d", registration("b2", 0, "a:2", &two())));
     b.table.delete_topic("t1", Some("nowhere"));
     assert_eq!((b.perm("t1", "b1"), b.perm("t1", "b2")), (Some(6), Some(6)));
     b.table.delete_topic("t1", Some("c"));
@@ -523,10 +524,11 @@ fn a_topic_can_be_added_to_known_brokers_only() {
 #[test]
 fn a_zone_keeps_its_own_brokers_and_those_without_master() {
     let mut b = bench();
-    let zoned = |broker: &str, id, addr: &str, zone: &str| Registration {
-        zone: Some(zone.to_owned()),
-        filter_servers: Some(vec![format!("f-{addr}")]),
-        ..registration(broker, id, addr, &two())
+    let zoned = |broker: &str, id, addr: &str, zone: &str| {
+        let mut zoned = registration(broker, id, addr, &two());
+        zoned.header.zone_name = Some(zone.to_owned());
+        zoned.filter_servers = Some(vec![format!("f-{addr}")]);
+        zoned
     };
     b.register(zoned("b1", 0, "a:1", "zoneA"));
     b.register(zoned("b2", 0, "a:2", "zoneB"));
@@ -534,16 +536,13 @@ fn a_zone_keeps_its_own_brokers_and_those_without_master() {
     b.register(registration("b4", 0, "a:4", &two()));
     assert_eq!(
         b.table
-            .route("t1", Settings::default(), None)
+            .route("t1", &b.settings, None)
             .unwrap()
             .broker_datas
             .len(),
         4
     );
-    let route = b
-        .table
-        .route("t1", Settings::default(), Some(Zone("ZONEa")))
-        .unwrap();
+    let route = b.table.route("t1", &b.settings, Some("ZONEa")).unwrap();
     let groups: Vec<&str> = route
         .broker_datas
         .iter()
@@ -577,10 +576,7 @@ fn lists_are_by_cluster_and_by_flag() {
         "a:1",
         &[flagged(0), flagged(1), flagged(2), flagged(3)],
     ));
-    b.register(Registration {
-        cluster: "d".into(),
-        ..registration("b2", 0, "a:2", &two())
-    });
+    b.register(of_cluster("d", registration("b2", 0, "a:2", &two())));
     let table = &b.table;
     assert_eq!(table.unit_topics(), ["u1", "u3"]);
     assert_eq!(table.unit_sub_topics(), ["u2", "u3"]);
@@ -595,9 +591,9 @@ fn lists_are_by_cluster_and_by_flag() {
     assert_eq!(table.any_broker_addr(), Some("a:1"));
     assert_eq!(
         (
-            table.topic_count(),
-            table.cluster_count(),
-            table.broker_count()
+            table.topics.len(),
+            table.clusters.len(),
+            table.brokers.len()
         ),
         (6, 2, 2)
     );

@@ -1,6 +1,6 @@
-//! What only the reference does so far: messages that wait for their time, and transactions.
+//! Messages that wait for their time, and transactions: what one broker takes on, the other one finishes.
 //!
-//! It stores both in topics of its own, which our turns have to leave as they are.
+//! Both store them in topics of their own, in the same form.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -23,8 +23,8 @@ const PATIENCE: Duration = Duration::from_mins(2);
 const COMMIT: &str = "8";
 const ROLLBACK: &str = "12";
 const CHECK: i64 = 39;
-/// Of delays that were over the reference may repeat those of the last ten seconds before a kill, which
-/// is how often it notes how far it is; and some more on a busy machine.
+/// Of delays that were over the reference may repeat those that came before a kill, which it has not noted,
+/// or has not been told of.
 const FORGOTTEN_MS: i64 = 20_000;
 
 /// Everything that is still to be delivered, and what was.
@@ -34,7 +34,7 @@ pub struct Later {
     due: BTreeMap<String, i64>,
     /// Half messages nobody has decided on: to be committed in a later turn.
     open: Vec<Acknowledged>,
-    /// Half messages the reference has to ask about.
+    /// Half messages the next broker has to ask about.
     unasked: BTreeSet<String>,
     committed: BTreeSet<String>,
     rolled_back: BTreeSet<String>,
@@ -78,7 +78,7 @@ fn id(sent: &Acknowledged) -> &str {
 }
 
 impl Later {
-    /// One turn of the reference: decides what earlier turns left open, has it ask about the rest, and sends anew.
+    /// One turn of either: decides what earlier turns left open, has the broker ask about the rest, and sends anew.
     pub fn turn(
         &mut self,
         number: usize,
@@ -165,7 +165,7 @@ impl Later {
         noted(connection, model, &decided)
     }
 
-    /// A producer comes; the reference asks it, and it commits.
+    /// A producer comes; the broker asks it, and it commits.
     fn answer_checks(&mut self, connection: &mut Connection, model: &mut Model) -> Result<()> {
         if self.unasked.is_empty() {
             return Ok(());
@@ -178,7 +178,7 @@ impl Later {
             .ok()?;
         let mut decided = Vec::new();
         while !self.unasked.is_empty() {
-            let asked = connection.next_request().context("the reference asks")?;
+            let asked = connection.next_request().context("the broker asks")?;
             if asked.code != CHECK || !self.unasked.remove(asked.field("msgId")) {
                 continue;
             }
@@ -193,7 +193,7 @@ impl Later {
         noted(connection, model, &decided)
     }
 
-    /// The reference was killed.
+    /// The broker was killed.
     pub fn killed(&mut self) {
         self.kills.push(now());
     }

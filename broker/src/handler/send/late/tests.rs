@@ -1,6 +1,7 @@
+use super::super::reply::Answer;
 use super::*;
 use crate::client::testing::{Client, Loopback, Served};
-use crate::stored::Stored;
+use crate::testing::Stored;
 use crate::topic::{MessageType, Topic};
 use common::ids::{PhysicalOffset, QueueOffset};
 use common::wire::Command;
@@ -22,15 +23,14 @@ impl Served for Disk {
         let late = Late {
             connection: Arc::clone(connection),
             template: Arc::new(ReplyTemplate::new(host, "r", false)),
-            sent: vec![Pending {
-                to: command.reply_to(),
-                queue_id: 3,
-                records: 0..1,
-                unique_key: None,
-                wait: true,
-                kind: MessageType::Normal,
-                topic: Arc::clone(&self.topic),
-            }],
+            ends: Vec::new(),
+            sent: vec![Pending::new(
+                (command.reply_to(), Answer::Sent),
+                (MessageType::Normal, Arc::clone(&self.topic)),
+                3,
+                0..1,
+            )],
+            end: u64::from(end),
             appended: vec![Appended {
                 physical_offset: PhysicalOffset(0),
                 queue_offset: QueueOffset(u64::from(end)),

@@ -2,17 +2,14 @@
 
 use std::collections::HashSet;
 
-use common::message::properties;
 use common::message::record::RecordView;
-use common::message::{sys_flag, tags_code};
+use common::message::sys_flag;
 use hashbrown::HashMap;
 
-use super::super::queues::Scan;
-use super::super::{OfflineStore, Segment};
-use super::{Finding, Part, Seen, SegmentReport};
+use super::super::{OfflineQueue, OfflineStore, Segment, light_queues};
+use super::units::differs;
+use super::{Finding, Part, Scanned, Seen};
 use crate::consume_queue::Unit;
-use crate::consume_queue::unit::UNIT_BYTES;
-use crate::schedule;
 
 /// Memory for units read ahead, for all queues together, and its share for one queue.
 const AHEAD_BYTES: usize = 64 << 20;
@@ -33,40 +30,34 @@ pub(super) struct Miss {
 /// Looks records up in their queues. One for each thread.
 pub(super) struct Follow<'s> {
     store: &'s OfflineStore,
-    scans: &'s [Scan],
+    scans: &'s [Scanned<'s>],
     settled: u64,
     topics: Option<&'s HashSet<String>>,
     by_name: HashMap<(&'s [u8], i32), usize>,
-    cursors: Vec<Cursor>,
+    /// Units of each queue, read ahead.
+    cursors: Vec<Vec<Unit>>,
     ahead_units: usize,
-    seen: Seen,
-}
-
-/// Units of a queue, read ahead.
-#[derive(Default, Clone)]
-struct Cursor {
-    first: u64,
-    raw: Vec<u8>,
+    pub(super) seen: Seen,
 }
 
 impl<'s> Follow<'s> {
     pub(super) fn new(
         store: &'s OfflineStore,
-        scans: &'s [Scan],
+        scans: &'s [Scanned<'s>],
         settled: u64,
         topics: Option<&'s HashSet<String>>,
     ) -> Self {
-        let name = |(at, queue): (usize, &'s crate::offline::OfflineQueue)| {
+        let name = |(at, queue): (usize, &'s OfflineQueue)| {
             Some(((queue.topic.as_bytes(), i32::try_from(queue.id).ok()?), at))
         };
-        let share = AHEAD_BYTES / UNIT_BYTES / store.queues.len().max(1);
+        let share = AHEAD_BYTES / size_of::<Unit>() / store.queues.len().max(1);
         Self {
             store,
             scans,
             settled,
             topics,
             by_name: store.queues.iter().enumerate().filter_map(name).collect(),
-            cursors: vec![Cursor::default(); store.queues.len()],
+            cursors: vec![Vec::new(); store.queues.len()],
             ahead_units: share.clamp(*AHEAD_UNITS.start(), *AHEAD_UNITS.end()),
             seen: Seen {
                 hits: vec![0; store.queues.len()],
@@ -75,16 +66,9 @@ impl<'s> Follow<'s> {
         }
     }
 
-    pub(super) fn into_seen(self, segments: Vec<SegmentReport>) -> Seen {
-        Seen {
-            segments,
-            ..self.seen
-        }
-    }
-
     /// A record that is good in itself.
     pub(super) fn record(&mut self, segment: &Segment, at: u64, record: &RecordView<'_>) {
-        if !sys_flag::is_queued(record.sys_flag) || record.sys_flag & sys_flag::INNER_BATCH != 0 {
+        if !sys_flag::is_queued(record.sys_flag) {
             return;
         }
         let Ok(offset) = u64::try_from(record.queue_offset) else {
@@ -94,15 +78,42 @@ impl<'s> Follow<'s> {
                 .findings
                 .add(Finding::record(segment, at, problem));
         };
-        let Some(queue) = self.by_name.get(&(record.topic, record.queue_id)).copied() else {
-            return self.no_queue(segment, at, record);
-        };
-        let scan = &self.scans[queue];
+        let queue = self.by_name.get(&(record.topic, record.queue_id)).copied();
+        if let Some(queue) = queue {
+            self.message(segment, at, record, (queue, offset));
+        } else {
+            let (id, topic) = (record.queue_id, record.topic_text());
+            let is_orphan = self.topics.is_some_and(|topics| !topics.contains(&*topic));
+            self.absent(segment, at, is_orphan, || {
+                format!("no ConsumeQueue for queue {id} of {topic}")
+            });
+        }
+        let properties = record.properties_text();
+        for (name, offset) in light_queues(&record.topic_text(), &properties) {
+            // Whether the broker dispatched to light queues at all is not known.
+            if let Some(queue) = self.by_name.get(&(name.as_bytes(), 0)).copied() {
+                self.message(segment, at, record, (queue, offset));
+            }
+        }
+    }
+
+    /// The record is message `offset` of a queue.
+    fn message(
+        &mut self,
+        segment: &Segment,
+        at: u64,
+        record: &RecordView<'_>,
+        (queue, offset): (usize, u64),
+    ) {
+        let (_, scan) = &self.scans[queue];
         if offset < scan.first || offset >= scan.end {
             return self.no_unit(segment, at, queue, offset);
         }
         match self.unit(queue, offset) {
-            Some(unit) if unit.physical_offset == at && agrees(&unit, record) => {
+            Some(unit)
+                if unit.physical_offset == at
+                    && differs(&self.store.queues[queue], &unit, record).is_none() =>
+            {
                 self.seen.hits[queue] += 1;
             }
             unit if self.seen.misses.len() < KEPT_MISSES => {
@@ -121,73 +132,49 @@ impl<'s> Follow<'s> {
 
     fn unit(&mut self, queue: usize, offset: u64) -> Option<Unit> {
         let cursor = &mut self.cursors[queue];
-        let inside = |cursor: &Cursor| {
-            let skip = usize::try_from(offset.checked_sub(cursor.first)?).ok()?;
-            cursor.raw.as_chunks::<UNIT_BYTES>().0.get(skip).copied()
+        let inside = |units: &[Unit]| {
+            let at = units.binary_search_by_key(&offset, |unit| unit.base);
+            Some(units[at.ok()?])
         };
-        let raw = inside(cursor).or_else(|| {
-            let left = usize::try_from(self.scans[queue].end - offset).unwrap_or(usize::MAX);
+        inside(cursor).or_else(|| {
+            let (queue, scan) = &self.scans[queue];
+            let left = usize::try_from(scan.end - offset).unwrap_or(usize::MAX);
             let count = self.ahead_units.min(left);
             // What cannot be read here is found and named when the queue is looked at itself.
-            self.store.queues[queue]
-                .read(offset, count, &mut cursor.raw)
-                .ok()?;
-            cursor.first = offset;
+            *cursor = queue.units(offset, count).ok()?;
             inside(cursor)
-        });
-        Unit::decode(&raw?)
-    }
-
-    fn no_queue(&mut self, segment: &Segment, at: u64, record: &RecordView<'_>) {
-        if at >= self.settled {
-            self.seen.pending += 1;
-            return;
-        }
-        let topic = record.topic_text();
-        if self.topics.is_some_and(|topics| !topics.contains(&*topic)) {
-            self.seen.orphans += 1;
-            return;
-        }
-        let problem = format!("no ConsumeQueue for queue {} of {topic}", record.queue_id);
-        self.missing(segment, at, problem);
+        })
     }
 
     fn no_unit(&mut self, segment: &Segment, at: u64, queue: usize, offset: u64) {
-        let scan = &self.scans[queue];
+        let (_, scan) = &self.scans[queue];
+        let (first, end) = (scan.first, scan.end);
+        // The topic was deleted and made again: its queues began anew behind this record.
+        let is_orphan = first == 0 && end > 0 && at < scan.first_physical;
+        let OfflineQueue { topic, id, .. } = &self.store.queues[queue];
+        self.absent(segment, at, is_orphan, || {
+            format!(
+                "message {offset} of queue {id} of {topic} has no unit: the ConsumeQueue has {first} to {end}"
+            )
+        });
+    }
+
+    /// The record has no unit.
+    fn absent(
+        &mut self,
+        segment: &Segment,
+        at: u64,
+        is_orphan: bool,
+        problem: impl FnOnce() -> String,
+    ) {
         if at >= self.settled {
             self.seen.pending += 1;
-            return;
-        }
-        // The topic was deleted and made again: its queues began anew behind this record.
-        if scan.first == 0 && scan.end > 0 && at < scan.first_physical {
+        } else if is_orphan {
             self.seen.orphans += 1;
-            return;
+        } else {
+            let mut finding = Finding::record(segment, at, problem());
+            finding.part = Part::Unit;
+            self.seen.findings.add(finding);
         }
-        let name = &self.store.queues[queue];
-        let problem = format!(
-            "message {offset} of queue {} of {} has no unit: the ConsumeQueue has {} to {}",
-            name.id, name.topic, scan.first, scan.end
-        );
-        self.missing(segment, at, problem);
     }
-
-    fn missing(&mut self, segment: &Segment, at: u64, problem: String) {
-        let mut finding = Finding::record(segment, at, problem);
-        finding.part = Part::Unit;
-        self.seen.findings.add(finding);
-    }
-}
-
-/// Whether size and tags of a unit are those of its record.
-pub(super) fn agrees(unit: &Unit, record: &RecordView<'_>) -> bool {
-    let code = unit.tags_code;
-    // The unit of a delayed message has the time it is due.
-    let due = || record.topic == schedule::TOPIC.as_bytes() && code >= record.store_timestamp;
-    unit.bytes == record.total_size && (code == expected(record) || due())
-}
-
-/// The tags code a record's unit has.
-pub(super) fn expected(record: &RecordView<'_>) -> i64 {
-    let tags = properties::get_bytes(record.properties, properties::TAGS.as_bytes());
-    tags.map_or(0, |tags| tags_code(&String::from_utf8_lossy(tags)))
 }

@@ -61,7 +61,6 @@ fn check_file(
     moving: bool,
     merge: &mut Merge<'_>,
 ) -> Result<(), StoreError> {
-    let io = |error| StoreError::io("read", &file.path)(error);
     let shape = shape.map(|(slots, entries)| Shape { slots, entries });
     let Some(shape) = shape.filter(|shape| shape.file_bytes() == file.bytes) else {
         let problem = match shape {
@@ -86,16 +85,11 @@ fn check_file(
         return Ok(());
     }
     let mut heads = vec![0_u32; usize::try_from(shape.slots).unwrap_or(0)];
-    let mut window = Window::open(&file.path, PIECE_BYTES).map_err(io)?;
+    let mut window = Window::open(&file.path, file.bytes, PIECE_BYTES)?;
     let mut offsets: Option<(u64, u64)> = None;
     for number in 1..header.next {
         let at = shape.entry_at(number);
-        let Some(bytes) = window
-            .at(at, ENTRY_BYTES)
-            .map_err(io)?
-            .first_chunk()
-            .copied()
-        else {
+        let Some(bytes) = window.at(at, ENTRY_BYTES)?.first_chunk().copied() else {
             break;
         };
         let entry = Entry::decode(&bytes);
@@ -120,7 +114,7 @@ fn check_file(
     if moving {
         return Ok(());
     }
-    check_slots(file, shape, &heads, &mut window, merge).map_err(io)
+    check_slots(file, shape, &heads, &mut window, merge)
 }
 
 fn wrong(entry: &Entry, number: u32, head: u32, offsets: Option<(u64, u64)>) -> Option<String> {
@@ -149,7 +143,7 @@ fn check_slots(
     heads: &[u32],
     window: &mut Window,
     merge: &mut Merge<'_>,
-) -> std::io::Result<()> {
+) -> Result<(), StoreError> {
     let used = heads.iter().filter(|head| **head > 0).count();
     if u32::try_from(used) != Ok(file.header.used_slots) {
         let problem = format!(
@@ -165,11 +159,8 @@ fn check_slots(
         };
         let said = u32::from_be_bytes(*bytes);
         if said != *head {
-            merge.say(
-                &file.path,
-                at,
-                format!("slot {slot} begins with entry {said}, {head} is right"),
-            );
+            let problem = format!("slot {slot} begins with entry {said}, {head} is right");
+            merge.say(&file.path, at, problem);
         }
     }
     Ok(())
@@ -229,22 +220,18 @@ impl Merge<'_> {
             // A living broker goes on.
             if !self.store.state.live {
                 let end = self.end;
-                self.say(
-                    &path,
-                    place,
-                    format!("an entry of a record at {offset}, the log ends at {end}"),
-                );
+                let problem = format!("an entry of a record at {offset}, the log ends at {end}");
+                self.say(&path, place, problem);
             }
             return Ok(());
         }
         self.skip_to(offset)?;
-        let Judged::Record(record, _) = self.reader.read(offset)? else {
+        let (Some(keys), Some(next)) = self.look(offset)? else {
             let problem = format!("an entry of a record at {offset}, where none stands");
             self.say(&path, place, problem);
             return Ok(());
         };
-        let (keys, bytes) = (hashes_of(&record), record.total_size);
-        self.at = offset + u64::from(bytes);
+        self.at = next;
         let passed = self.at.saturating_sub(self.told);
         if passed >= PIECE_BYTES as u64 {
             self.progress.add(passed);
@@ -255,14 +242,10 @@ impl Merge<'_> {
         }
         let missing = keys.iter().filter(|key| !hashes.contains(key)).count();
         if missing > 0 {
-            self.say(
-                &path,
-                place,
-                format!(
-                    "{missing} of {} keys of the record at {offset} have no entry",
-                    keys.len()
-                ),
-            );
+            let all = keys.len();
+            let problem =
+                format!("{missing} of {all} keys of the record at {offset} have no entry");
+            self.say(&path, place, problem);
         }
         Ok(())
     }
@@ -273,29 +256,17 @@ impl Merge<'_> {
             self.at = offset;
         }
         while self.at < offset {
-            let at = self.at;
-            let Some(segment) = self.store.segment_of(at) else {
-                break;
-            };
-            let (has_keys, next) = match self.reader.read(at)? {
-                Judged::Record(record, _) => (
-                    !hashes_of(&record).is_empty(),
-                    at + u64::from(record.total_size),
-                ),
-                Judged::Blank => (false, segment.end()),
-                // Damage, which has been found already.
-                _ => (false, offset),
-            };
-            if has_keys {
-                let mut finding = Finding::record(
-                    segment,
-                    at,
-                    "no entry of the key index for this record's keys".to_owned(),
-                );
+            let (keys, next) = self.look(self.at)?;
+            if let Some(segment) = self.store.segment_of(self.at)
+                && keys.is_some_and(|keys| !keys.is_empty())
+            {
+                let problem = "no entry of the key index for this record's keys".to_owned();
+                let mut finding = Finding::record(segment, self.at, problem);
                 (finding.part, finding.mended) = (Part::Index, self.mended);
                 self.findings.add(finding);
             }
-            self.at = next;
+            // Damage has been found already.
+            self.at = next.unwrap_or(offset);
         }
         self.at = self.at.max(offset);
         Ok(())
@@ -304,19 +275,24 @@ impl Merge<'_> {
     fn count_behind(mut self) -> Result<u64, StoreError> {
         let mut behind = 0;
         while self.at < self.end && !self.lost {
-            self.at = match self.reader.read(self.at)? {
-                Judged::Record(record, _) => {
-                    behind += u64::from(!hashes_of(&record).is_empty());
-                    self.at + u64::from(record.total_size)
-                }
-                Judged::Blank => self
-                    .store
-                    .segment_of(self.at)
-                    .map_or(self.end, super::Segment::end),
-                _ => break,
-            };
+            let (keys, next) = self.look(self.at)?;
+            behind += u64::from(keys.is_some_and(|keys| !keys.is_empty()));
+            let Some(next) = next else { break };
+            self.at = next;
         }
         Ok(behind)
+    }
+
+    /// The hashes of the keys of the record at a position of the log, and where the next one begins.
+    fn look(&mut self, at: u64) -> Result<(Option<Vec<i32>>, Option<u64>), StoreError> {
+        Ok(match self.reader.read(at)? {
+            Judged::Record(record) => {
+                let next = at + u64::from(record.total_size);
+                (Some(hashes_of(&record)), Some(next))
+            }
+            Judged::Blank => (None, self.store.segment_of(at).map(super::Segment::end)),
+            _ => (None, None),
+        })
     }
 }
 

@@ -10,10 +10,10 @@ pub(super) const KEPT_FINDINGS: usize = 1000;
 /// What a finding is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Part {
-    /// Names and sizes of files.
-    File,
     /// The log.
     Record,
+    /// Names and sizes of files.
+    File,
     /// ConsumeQueues.
     Unit,
     /// The key index.
@@ -60,13 +60,8 @@ impl Finding {
     }
 
     pub(super) fn record(segment: &Segment, at: u64, problem: String) -> Self {
-        let finding = Self::new(
-            Part::Record,
-            segment.path.clone(),
-            at - segment.base,
-            problem,
-        );
-        finding.about(at)
+        let (path, place) = (segment.path.clone(), at - segment.base);
+        Self::new(Part::Record, path, place, problem).about(at)
     }
 
     pub(super) fn about(mut self, physical_offset: u64) -> Self {
@@ -141,31 +136,27 @@ pub struct Report {
     pub unindexed: u64,
     /// Records of topics that were deleted; no queue knows them.
     pub orphans: u64,
-    /// What is wrong, the log first, each part in order; of many only the first.
-    pub findings: Vec<Finding>,
-    /// Number of findings that are damage.
-    pub damage: u64,
-    /// Number of those the next start mends.
-    pub mended: u64,
+    /// What is wrong.
+    pub findings: Findings,
     /// It was stopped before the end: what it says is not the whole.
     pub stopped: bool,
 }
 
-/// Findings on their way; more than anybody reads are only counted.
-#[derive(Debug, Default)]
-pub(super) struct Findings {
-    pub(super) list: Vec<Finding>,
-    pub(super) damage: u64,
-    pub(super) mended: u64,
+/// What was found; more than anybody reads is only counted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// The log first, each part in order; of many only the first.
+    pub list: Vec<Finding>,
+    /// Number of findings that are damage.
+    pub damage: u64,
+    /// Number of those the next start mends.
+    pub mended: u64,
 }
 
 impl Findings {
     pub(super) fn add(&mut self, finding: Finding) {
-        *(if finding.mended {
-            &mut self.mended
-        } else {
-            &mut self.damage
-        }) += 1;
+        self.mended += u64::from(finding.mended);
+        self.damage += u64::from(!finding.mended);
         if self.list.len() < KEPT_FINDINGS {
             self.list.push(finding);
         }

@@ -1,18 +1,19 @@
 //! From each unit to its record, where the records did not lead to all units.
 
-use common::message::properties;
 use common::message::record::RecordView;
+use common::message::{properties, tags_code};
 use hashbrown::HashMap;
 
-use super::super::queues::Scan;
+use super::super::queues::OpenQueue;
 use super::super::reader::RecordReader;
 use super::super::walk::Judged;
-use super::super::{OfflineQueue, OfflineStore};
-use super::follow::{self, Miss};
-use super::{Finding, Findings};
-use crate::consume_queue::Unit;
+use super::super::{OfflineQueue, OfflineStore, light_queues};
+use super::follow::Miss;
+use super::{Finding, Findings, Scanned};
 use crate::consume_queue::ext::position;
+use crate::consume_queue::{QueueKind, Unit};
 use crate::error::StoreError;
+use crate::schedule;
 
 /// Units read at a time.
 const PIECE_UNITS: u64 = 3200;
@@ -27,7 +28,7 @@ pub(super) struct Log {
 /// records of an earlier life of their topic.
 pub(super) fn check(
     store: &OfflineStore,
-    scans: &[Scan],
+    scans: &[Scanned<'_>],
     hits: &[u64],
     misses: &[Miss],
     log: &Log,
@@ -38,26 +39,26 @@ pub(super) fn check(
         by_place.insert((miss.queue, miss.offset), miss);
     }
     let mut reader = RecordReader::new(store);
-    for (at, (queue, scan)) in store.queues.iter().zip(scans).enumerate() {
+    for (at, (queue, scan)) in scans.iter().enumerate() {
         if scan.in_log == hits[at] {
             continue;
         }
-        let mut offset = scan.first;
-        while offset < scan.end {
-            let count = PIECE_UNITS.min(scan.end - offset);
-            let units = queue.units(offset, usize::try_from(count).unwrap_or(0))?;
+        let mut index = scan.units.start;
+        while index < scan.units.end {
+            let count = PIECE_UNITS.min(scan.units.end - index);
+            let units = queue.units_at(index, usize::try_from(count).unwrap_or(0))?;
             if units.is_empty() {
                 break;
             }
-            for (offset, unit) in (offset..).zip(&units) {
-                let stands = by_place.get(&(at, offset)).map(|miss| miss.at);
-                let found = check_one(&mut reader, store, queue, (offset, unit), stands, log)?;
+            for (index, unit) in (index..).zip(&units) {
+                let stands = by_place.get(&(at, unit.base)).map(|miss| miss.at);
+                let found = check_one(&mut reader, store, queue, (index, unit), stands, log)?;
                 if let Some(finding) = found {
-                    by_place.remove(&(at, offset));
+                    by_place.remove(&(at, unit.base));
                     findings.add(finding);
                 }
             }
-            offset += units.len() as u64;
+            index += units.len() as u64;
         }
     }
     // What is left names good records by another one's offset. An older record is of a topic that
@@ -82,12 +83,12 @@ pub(super) fn check(
 fn check_one(
     reader: &mut RecordReader<'_>,
     store: &OfflineStore,
-    queue: &OfflineQueue,
-    (offset, unit): (u64, &Unit),
+    opened: &OpenQueue<'_>,
+    (index, unit): (u64, &Unit),
     stands: Option<u64>,
     log: &Log,
 ) -> Result<Option<Finding>, StoreError> {
-    let at = unit.physical_offset;
+    let (at, queue) = (unit.physical_offset, opened.of);
     if at < store.log_start() && !unit.is_blank() {
         return Ok(None);
     }
@@ -97,7 +98,7 @@ fn check_one(
         format!("names position {at}, the log ends at {}", log.end)
     } else {
         match reader.read(at)? {
-            Judged::Record(record, _) => match differs(queue, offset, unit, &record) {
+            Judged::Record(record) => match differs(queue, unit, &record) {
                 Some(problem) => problem,
                 None => return Ok(None),
             },
@@ -116,23 +117,22 @@ fn check_one(
         format!("; the record of that message stands at {at}")
     });
     let problem = format!(
-        "unit {offset} of queue {} of {} {problem}{right}",
-        queue.id, queue.topic
+        "unit {} of queue {} of {} {problem}{right}",
+        unit.base, queue.id, queue.topic
     );
-    let (path, place) = queue.place(offset);
+    let (path, place) = opened.place(index);
     let mut finding = Finding::unit(path, place, problem).about(stands.unwrap_or(at));
     finding.mended = at >= log.settled && stands.is_none_or(|at| at >= log.settled);
     Ok(Some(finding))
 }
 
 /// What a unit says otherwise than the record it names.
-fn differs(
+pub(super) fn differs(
     queue: &OfflineQueue,
-    offset: u64,
     unit: &Unit,
     record: &RecordView<'_>,
 ) -> Option<String> {
-    let at = unit.physical_offset;
+    let (at, offset) = (unit.physical_offset, unit.base);
     let own =
         record.topic == queue.topic.as_bytes() && i64::from(record.queue_id) == i64::from(queue.id);
     if own && u64::try_from(record.queue_offset) != Ok(offset) {
@@ -154,31 +154,37 @@ fn differs(
             unit.bytes, record.total_size
         ));
     }
-    if !follow::agrees(unit, record) {
-        let expected = follow::expected(record);
-        let said = match position(unit.tags_code) {
-            Some(at) => format!("leads to no ext unit at {at}"),
-            None => format!("says tags code {}", unit.tags_code),
-        };
+    let expected = Unit::of(queue.kind, at, record, offset);
+    if own && unit.messages != expected.messages {
         return Some(format!(
-            "{said}, the tags of the record at {at} have {expected}"
+            "stands for {} messages, the record at {at} for {}",
+            unit.messages, expected.messages
         ));
+    }
+    if queue.kind == QueueKind::Batch && unit.store_timestamp != expected.store_timestamp {
+        return Some(format!(
+            "says store time {}, the record at {at} {}",
+            unit.store_timestamp, expected.store_timestamp
+        ));
+    }
+    let tags = properties::get_bytes(record.properties, properties::TAGS.as_bytes());
+    let tags_code = tags.map_or(0, |tags| tags_code(&String::from_utf8_lossy(tags)));
+    let code = unit.tags_code;
+    // The unit of a delayed message has the time it is due.
+    let due = || record.topic == schedule::TOPIC.as_bytes() && code >= record.store_timestamp;
+    if code != tags_code && !due() {
+        let said = match position(code) {
+            Some(at) => format!("leads to no ext unit at {at}"),
+            None => format!("says tags code {code}"),
+        };
+        let right = format!("the tags of the record at {at} have {tags_code}");
+        return Some(format!("{said}, {right}"));
     }
     None
 }
 
 /// Whether a record of another topic has a place in this light queue too.
 fn is_dispatched_to(record: &RecordView<'_>, topic: &str, offset: u64) -> bool {
-    let list = |name: &str| {
-        let value = properties::get_bytes(record.properties, name.as_bytes());
-        String::from_utf8_lossy(value.unwrap_or_default()).into_owned()
-    };
-    let (names, offsets) = (
-        list("INNER_MULTI_DISPATCH"),
-        list("INNER_MULTI_QUEUE_OFFSET"),
-    );
-    names
-        .split(',')
-        .zip(offsets.split(','))
-        .any(|(name, at)| name == topic && at.parse() == Ok(offset))
+    light_queues(&record.topic_text(), &record.properties_text())
+        .any(|(name, at)| name == topic && at == offset)
 }

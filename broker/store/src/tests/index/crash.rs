@@ -63,7 +63,7 @@ fn life() -> (Vec<Sent>, Vec<Moment>) {
             3 | 8 => {
                 found(&bench, &query("T", "k1"));
             }
-            5 => bench.writer.index.sync_now().unwrap(),
+            5 => bench.writer.0.index.sync_now().unwrap(),
             7 => bench.writer.flush().unwrap(),
             _ => {}
         }

@@ -13,7 +13,7 @@ public final class Interop {
 
     public static void main(String[] args) throws Exception {
         if (args.length == 0) {
-            throw new IllegalArgumentException("expected: send|receive key=value ..., or broker|namesrv FOLDER");
+            throw new IllegalArgumentException("expected: send|transact|receive key=value ..., or broker|namesrv FOLDER");
         }
         if (args[0].equals("broker") || args[0].equals("namesrv")) {
             Server.run(args[0], Path.of(args[1]));
@@ -31,6 +31,9 @@ public final class Interop {
         switch (args[0]) {
             case "send":
                 new Sender(parsed).run();
+                break;
+            case "transact":
+                new Transactor(parsed).run();
                 break;
             case "receive":
                 new Receiver(parsed).run();

@@ -1,5 +1,6 @@
 package interop;
 
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Semaphore;
@@ -7,7 +8,10 @@ import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendCallback;
 import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.client.producer.SendStatus;
+import org.apache.rocketmq.client.producer.selector.SelectMessageQueueByHash;
+import org.apache.rocketmq.common.compression.CompressionType;
 import org.apache.rocketmq.common.message.Message;
+import org.apache.rocketmq.common.message.MessageConst;
 
 /** Sends `count` messages in one of the client's ways and reports each one's fate. */
 final class Sender {
@@ -25,6 +29,9 @@ final class Sender {
     private final String sizes;
     private final int count;
     private final int intervalMs;
+    private final int level;
+    private final int delayMs;
+    private final int groups;
     private final String[] tags;
     private final DefaultMQProducer producer;
     private final Semaphore inFlight = new Semaphore(IN_FLIGHT);
@@ -37,13 +44,19 @@ final class Sender {
         sizes = options.text("sizes", "small");
         count = options.number("count", 1);
         intervalMs = options.number("interval", 0);
+        level = options.number("level", 1);
+        delayMs = options.number("delay", 1000);
+        groups = options.number("groups", 1);
         tags = options.text("tags", "A").split(",");
-        producer = new DefaultMQProducer(options.text("group", "interop-" + sender));
+        producer = new DefaultMQProducer(options.text("group", "interop-" + sender), null,
+            options.text("trace", "false").equals("true"), null);
         producer.setNamesrvAddr(options.text("namesrv"));
         producer.setInstanceName(sender);
         // A restarted broker is to be found again within the test's patience (default 30 s).
         producer.setPollNameServerInterval(1000);
         producer.setSendMsgTimeout(options.number("timeout", 10_000));
+        producer.setCompressType(CompressionType.valueOf(options.text("compress", "ZLIB")));
+        producer.setAutoBatch(mode.equals("autobatch"));
     }
 
     void run() throws Exception {
@@ -62,12 +75,20 @@ final class Sender {
             } catch (Exception refused) {
                 failed(index, refused);
                 Thread.sleep(PAUSE_AFTER_FAILURE_MS);
+                if (mode.equals("ordered")) {
+                    // What follows in its group must not overtake it.
+                    index -= step;
+                }
             }
             if (intervalMs > 0) {
                 Thread.sleep(intervalMs);
             }
         }
         inFlight.acquire(IN_FLIGHT);
+        if (mode.equals("request")) {
+            // The broker is told of each reply that it has come; who leaves at once leaves the last replier with an error.
+            watcher.join();
+        }
         producer.shutdown();
         Lines.say("done");
     }
@@ -79,7 +100,35 @@ final class Sender {
                 accepted(one, index, 0, producer.send(one));
                 break;
             case "async":
+            case "autobatch":
                 sendAsync(index);
+                break;
+            case "level":
+                Message delayed = message(index);
+                delayed.setDelayTimeLevel(level);
+                stored(delayed, index, producer.send(delayed));
+                break;
+            case "timer":
+                Message timed = message(index);
+                time(timed, index);
+                stored(timed, index, producer.send(timed));
+                break;
+            case "recall":
+                recall(index);
+                break;
+            case "ordered":
+                Message next = message(index);
+                next.putUserProperty(MessageConst.PROPERTY_SHARDING_KEY, "g" + index % groups);
+                accepted(next, index, 0, producer.send(next, new SelectMessageQueueByHash(), "g" + index % groups));
+                break;
+            case "request":
+                Message question = message(index);
+                Message reply = producer.request(question, producer.getSendMsgTimeout());
+                String expected = Bodies.sum(Bodies.body(sizes, index));
+                if (!expected.equals(new String(reply.getBody(), StandardCharsets.UTF_8))) {
+                    Lines.say("bad", "reply", reply, "to", index);
+                }
+                report("ack", question, index, -1, -1);
                 break;
             case "oneway":
                 Message quiet = message(index);
@@ -128,8 +177,43 @@ final class Sender {
         }
     }
 
+    /** In each of the three ways a client has. */
+    private void time(Message message, int index) {
+        switch (index % 3) {
+            case 0:
+                message.setDelayTimeMs(delayMs);
+                break;
+            case 1:
+                message.setDelayTimeSec((delayMs + 999) / 1000);
+                break;
+            default:
+                message.setDeliverTimeMs(System.currentTimeMillis() + delayMs);
+                break;
+        }
+    }
+
+    /** Every second timer is taken back. */
+    private void recall(int index) throws Exception {
+        Message timed = message(index);
+        time(timed, index);
+        SendResult result = producer.send(timed);
+        if (index % 2 == 1) {
+            String key = producer.recallMessage(topic, result.getRecallHandle());
+            if (!result.getMsgId().equals(key)) {
+                Lines.say("bad", "recall", key, "of", result);
+            }
+            Lines.say("recalled", sender, index);
+        } else {
+            stored(timed, index, result);
+        }
+    }
+
     private Message message(int index) {
-        Message message = new Message(topic, tags[index % tags.length], sender + "-" + index, Bodies.body(sizes, index));
+        return message(topic, tags[index % tags.length], sender, index, sizes);
+    }
+
+    static Message message(String topic, String tag, String sender, int index, String sizes) {
+        Message message = new Message(topic, tag, sender + "-" + index, Bodies.body(sizes, index));
         message.putUserProperty("sender", sender);
         message.putUserProperty("index", Integer.toString(index));
         message.putUserProperty("sentAt", Long.toString(System.currentTimeMillis()));
@@ -138,9 +222,22 @@ final class Sender {
         return message;
     }
 
+    /** Where it will lie is not known yet. */
+    private void stored(Message message, int index, SendResult result) {
+        if (result.getSendStatus() == SendStatus.SEND_OK) {
+            report("ack", message, index, -1, -1);
+        } else {
+            failed(index, result.getSendStatus());
+        }
+    }
+
     private void accepted(Message message, int index, int place, SendResult result) {
         if (result.getSendStatus() != SendStatus.SEND_OK) {
             failed(index, result.getSendStatus());
+            return;
+        }
+        if (mode.equals("autobatch")) {
+            stored(message, index, result);
             return;
         }
         report("ack", message, index, result.getMessageQueue().getQueueId(), result.getQueueOffset() + place);
@@ -149,8 +246,11 @@ final class Sender {
     private void report(String event, Message message, int index, int queue, long offset) {
         // What the client compressed for the wire it has put back by the time it answers.
         byte[] body = mode.equals("empty") ? message.getBody() : Bodies.body(sizes, index);
-        Lines.say(event, sender, index, body.length, Bodies.sum(body), message.getTags(), queue, offset,
-            System.currentTimeMillis());
+        report(event, sender, index, body, message.getTags(), queue, offset);
+    }
+
+    static void report(String event, String sender, int index, byte[] body, String tag, int queue, long offset) {
+        Lines.say(event, sender, index, body.length, Bodies.sum(body), tag, queue, offset, System.currentTimeMillis());
     }
 
     private void failed(int index, Object why) {

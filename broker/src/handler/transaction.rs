@@ -1,0 +1,63 @@
+//! Transactions seen from outside: which are open, and checks that begin again.
+
+use crate::transaction::{Checks, Resumed};
+use common::message::message_id;
+use common::transport::Connection;
+use common::wire::header::{ListTransactionsRequestHeader, ResumeCheckHalfMessageRequestHeader};
+use common::wire::{Reply, ReplyTo, response_code};
+use std::sync::Arc;
+
+/// `LIST_TRANSACTIONS`: open ones, in pages. Answered later: halves may have to come from the disk.
+pub fn list(
+    checks: &Checks,
+    connection: &Arc<Connection>,
+    to: ReplyTo,
+    header: &ListTransactionsRequestHeader,
+) {
+    let from = header.offset.and_then(|from| u64::try_from(from).ok());
+    let most = header.max_num.and_then(|most| usize::try_from(most).ok());
+    let transactions = checks.transactions().clone();
+    later(connection, to, move || {
+        let page = transactions.list(from.unwrap_or(0), most.unwrap_or(usize::MAX));
+        Reply::ok().with_body(page.encode_standard())
+    });
+}
+
+/// `RESUME_CHECK_HALF_MESSAGE`: the producer is asked about a half message as if it were new, also if it was given up. `None`:
+/// it is answered later.
+pub fn resume(
+    checks: &Arc<Checks>,
+    connection: &Arc<Connection>,
+    to: ReplyTo,
+    header: &ResumeCheckHalfMessageRequestHeader,
+) -> Option<Reply> {
+    let position = match message_id::parse_offset_id(&header.msg_id) {
+        Ok((_, position)) => position.to_wire(),
+        Err(error) => {
+            let text = error.to_string();
+            return Some(Reply::error(response_code::SYSTEM_ERROR, text));
+        }
+    };
+    let (checks, id) = (Arc::clone(checks), header.msg_id.clone());
+    let failed = |text: String| Reply::error(response_code::SYSTEM_ERROR, text);
+    later(connection, to, move || match checks.resume(position) {
+        Ok(Resumed::Open) => Reply::ok(),
+        // The reference makes a half message of it that belongs to no topic and is discarded in the end.
+        Ok(Resumed::NoHalf) => {
+            Reply::ok().with_remark(format!("{id} is no half message: nothing was put back"))
+        }
+        Ok(Resumed::Over) => failed(format!(
+            "the transaction of {id} is over: nothing was put back"
+        )),
+        Ok(Resumed::Missing) => failed(format!("there is no message {id}")),
+        Err(error) => failed(format!(
+            "Put message back to RMQ_SYS_TRANS_HALF_TOPIC failed: {error}"
+        )),
+    });
+    None
+}
+
+fn later(connection: &Arc<Connection>, to: ReplyTo, make: impl FnOnce() -> Reply + Send + 'static) {
+    let connection = Arc::clone(connection);
+    tokio::task::spawn_blocking(move || connection.reply(to, make()));
+}
