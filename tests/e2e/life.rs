@@ -177,7 +177,7 @@ fn a_restarted_name_server_learns_of_the_broker_again() -> Result<()> {
     let mut cluster = Cluster::with(&[("registerNameServerPeriod", "10000")])?;
     cluster.create_topic("relearned", 2)?;
     cluster.namesrv.kill_and_restart()?;
-    patiently("the broker registers anew", Duration::from_secs(40), || {
+    patiently("the broker registers anew", Duration::from_secs(90), || {
         let mut namesrv = Connection::open(&cluster.namesrv.address)?;
         let route = namesrv.call(105, &[("topic", "relearned")], &[])?;
         Ok((route.code == 0).then_some(()))

@@ -24,4 +24,4 @@ mod transactions;
 use std::time::Duration;
 
 /// What one process does at once, with room for a busy machine.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_mins(1);

@@ -7,7 +7,7 @@ use common::clock::{Clock, SystemClock};
 use serde_json::{Map, Value, json};
 
 /// Longer than any answer takes, shorter than a test's patience.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The group that pulls are for.
 pub const CONSUMER_GROUP: &str = "e2e-consumer";

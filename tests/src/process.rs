@@ -265,7 +265,7 @@ impl Drop for Process {
 /// # Errors
 /// When nobody answers, or not in HTTP.
 pub fn http_get(address: &str, path: &str) -> Result<(u16, String)> {
-    const PATIENCE: Duration = Duration::from_secs(10);
+    const PATIENCE: Duration = Duration::from_secs(30);
     let mut stream = TcpStream::connect(address).with_context(|| format!("connect {address}"))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     write!(

@@ -24,17 +24,18 @@ pub trait Exported: Clone + Send + 'static {
     }
 }
 
-/// Writes the file of a table each time it has changed, with all changes of the `pause` after the first. Runs until it is
+/// Writes the file of a table each time it has changed: at once after a pause without changes, so that another broker that
+/// takes over from a killed one finds what was changed by hand, and no more often than once in a `pause`. Runs until it is
 /// dropped.
 pub async fn export_on_change(table: impl Exported, pause: Duration) {
     loop {
         table.table().changed().await;
-        tokio::time::sleep(pause).await;
         let writing = table.clone();
         let written = tokio::task::spawn_blocking(move || writing.persist()).await;
         if let Ok(Err(error)) = written {
             tracing::warn!(%error, "a table could not be written for other brokers; trying again");
             tokio::time::sleep(AFTER_FAILURE).await;
         }
+        tokio::time::sleep(pause).await;
     }
 }

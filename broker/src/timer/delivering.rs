@@ -101,7 +101,7 @@ impl Worker {
             self.finish(*key, row, true, now);
             if kind == Kind::Timer {
                 let mut state = self.timers.shared.state.lock();
-                if let Some(count) = state.counts.topics.get_mut(&row.name) {
+                if let Some(count) = state.counts.of(&row.name) {
                     count.delivered += 1;
                 }
             }

@@ -102,7 +102,7 @@ impl Worker {
         } else {
             let mut state = shared.state.lock();
             state.counts.change(&row.name, key.slot, 1, now);
-            if let Some(count) = state.counts.topics.get_mut(&row.name) {
+            if let Some(count) = state.counts.of(&row.name) {
                 count.filed += 1;
                 let waits = slot_ms(key.slot).saturating_sub(record.born_timestamp) / 1_000;
                 let waits = f64::from(i32::try_from(waits).unwrap_or(i32::MAX));

@@ -160,11 +160,19 @@ pub struct TimerFigures {
 }
 
 impl Counts {
-    fn change(&mut self, topic: &str, slot: u64, by: i64, now: i64) {
+    /// The counts of a topic, unless there are too many topics already. One is there from its first delivery on, too: what
+    /// was due before the first sweep came to it was never counted as waiting.
+    fn of(&mut self, topic: &str) -> Option<&mut TopicCount> {
         if !self.topics.contains_key(topic) && self.topics.len() >= MAX_TOPICS {
-            return;
+            return None;
         }
-        let count = self.topics.entry_ref(topic).or_default();
+        Some(self.topics.entry_ref(topic).or_default())
+    }
+
+    fn change(&mut self, topic: &str, slot: u64, by: i64, now: i64) {
+        let Some(count) = self.of(topic) else {
+            return;
+        };
         count.waiting += by;
         count.changed = now;
         let cell = slot - slot % self.cell_ms.max(1);

@@ -124,7 +124,10 @@ impl Relay {
             .turn(turn.number, turn.connection, turn.model, end)?;
         let in_flight = match end {
             End::Clean => Vec::new(),
-            End::Kill => turn.burst()?,
+            End::Kill => {
+                turn.model.settings_written(&self.site.store())?;
+                turn.burst()?
+            }
         };
         self.site.end(end)?;
         self.killed |= end == End::Kill;

@@ -359,6 +359,24 @@ fn counts_are_made_anew_at_the_start() {
 }
 
 #[test]
+fn what_is_due_before_anything_is_counted_is_delivered_and_counted_as_that() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut world = open(directory.path(), START);
+    for key in ["a", "b", "c"] {
+        world.send(key, START + 100, &[]);
+    }
+    world.work();
+    world.ledger.settle().unwrap();
+    drop(world);
+    let mut world = open(directory.path(), START + 200);
+    world.work();
+    assert_eq!(world.delivered().len(), 3);
+    let figures = world.worker.timers.figures();
+    let count = figures.topics["t"];
+    assert_eq!((count.waiting, count.delivered), (0, 3));
+}
+
+#[test]
 fn a_message_is_appended_again_before_the_log_forgets_it() {
     let directory = tempfile::tempdir().unwrap();
     let rolling = |config: &mut BrokerConfig| config.timer_roll_window_slot = 1_000;

@@ -1,10 +1,12 @@
 //! What the store must hold, whoever serves it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use common::message::record::{MAX_V1_TOPIC_BYTES, RecordView};
+use common::wire::fastjson;
 use rand::Rng;
 use rand::rngs::StdRng;
 use serde_json::Value;
@@ -233,6 +235,23 @@ impl Model {
         let settings = groups.remove(group).context("the group is not listed")?;
         self.groups.insert(group.to_owned(), settings);
         Ok(())
+    }
+
+    /// Waits until the files of both tables name everything that must stay. We answer when a change is on the disk in `kv`,
+    /// which the reference does not read; the file it reads follows at once, but whoever kills us is quicker.
+    pub fn settings_written(&self, store: &Path) -> Result<()> {
+        let has_all = |file: &str, table: &str, known: &BTreeMap<String, Value>| -> bool {
+            // For a moment between two renames there is none.
+            let content = std::fs::read(store.join("config").join(file)).unwrap_or_default();
+            let content = fastjson::from_slice::<Value>(&content).unwrap_or_default();
+            let table = &content[table];
+            known.keys().all(|name| table.get(name).is_some())
+        };
+        patiently("the tables' files follow", VISIBLE, || {
+            let topics = has_all("topics.json", "topicConfigTable", &self.topics);
+            let (file, table) = ("subscriptionGroup.json", "subscriptionGroupTable");
+            Ok((topics && has_all(file, table, &self.groups)).then_some(()))
+        })
     }
 
     fn verify_tables(&self, connection: &mut Connection, maker: Maker) -> Result<()> {
