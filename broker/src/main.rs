@@ -32,6 +32,7 @@ mod thread;
 mod timer;
 mod topic;
 mod transaction;
+mod waits;
 
 use crate::broker::Broker;
 use crate::config::BrokerConfig;

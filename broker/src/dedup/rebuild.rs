@@ -112,9 +112,10 @@ impl Deduplication {
         let queue_offset = u64::try_from(record.queue_offset).ok()?;
         let physical_offset = u64::try_from(record.physical_offset).ok()?;
         let ended = record.sys_flag & sys_flag::TRANSACTION_TYPE != 0;
+        let taken_up = record.prepared_transaction_offset != 0;
         // Of a topic that was deleted and made again only the new messages count.
         let mut at = || positions.of(stored_in, queue_id, queue_offset);
-        if ended || checked.is_some() || at() != Some(physical_offset) {
+        if ended || taken_up || checked.is_some() || at() != Some(physical_offset) {
             return None;
         }
         let due = due.filter(|_| stored_in == names::TIMER_TOPIC);

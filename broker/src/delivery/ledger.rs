@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use store::{StoreError, StoreReader, StoreWriter};
 
-const MARK_KEY: &[u8] = b"delivery mark";
+pub(super) const MARK_KEY: &[u8] = b"delivery mark";
 /// Time between two marks while something is delivered.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// While nothing is delivered the mark moves when the log has grown by so much: a start has to read no more.
@@ -149,7 +149,9 @@ impl Ledger {
         let mut flushed = self.shared.writer.flushed();
         loop {
             tokio::time::sleep(INTERVAL).await;
-            let Some(until) = self.gather() else { continue };
+            let Some(until) = self.gather(QUIET_BYTES) else {
+                continue;
+            };
             let Ok(now) = flushed
                 .wait_for(|flushed| *flushed >= until)
                 .await
@@ -163,12 +165,12 @@ impl Ledger {
         }
     }
 
-    /// Brings everything to the disk, for the end: nobody may deliver any more. Blocks.
+    /// Brings everything to the disk, for the end: nobody may deliver any more, and the next start has nothing to read. Blocks.
     ///
     /// # Errors
     /// The log or the database cannot be written; the next start reads the rest from the log.
     pub fn settle(&self) -> Result<(), LedgerError> {
-        let Some(until) = self.gather() else {
+        let Some(until) = self.gather(1) else {
             return Ok(());
         };
         self.shared.writer.flush()?;
@@ -176,8 +178,9 @@ impl Ledger {
         Ok(())
     }
 
-    /// Adds what has changed to the round; the position the log has to be on the disk up to, if there is anything to write.
-    pub(super) fn gather(&self) -> Option<u64> {
+    /// Adds what has changed to the round; the position the log has to be on the disk up to, if there is anything to write: a
+    /// change, or a mark so many bytes further on.
+    pub(super) fn gather(&self, quiet_bytes: u64) -> Option<u64> {
         let mut round = self.shared.round.lock();
         let alone = self.shared.delivering.write();
         let end = self.shared.reader.status().max_physical;
@@ -190,7 +193,7 @@ impl Ledger {
         self.shared
             .reader
             .need_from(needed.min().unwrap_or(u64::MAX));
-        let quiet = round.changes.is_empty() && end - round.mark < QUIET_BYTES;
+        let quiet = round.changes.is_empty() && end - round.mark < quiet_bytes;
         if quiet {
             return None;
         }

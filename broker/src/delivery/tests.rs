@@ -291,17 +291,17 @@ fn what_follows_a_cut_batch_is_not_taken_for_its_rest() {
 fn rows_and_mark_are_written_together_and_not_before_the_log_is_on_the_disk() {
     let home = tempfile::tempdir().unwrap();
     let mut bench = open(home.path());
-    assert_eq!((bench.row, bench.ledger.gather()), (None, None));
+    assert_eq!((bench.row, bench.ledger.gather(1)), (None, None));
     bench.deliver(1, 1..3);
     *bench.seen.changed.lock() = Some(2);
-    let until = bench.ledger.gather().unwrap();
+    let until = bench.ledger.gather(1).unwrap();
     assert_eq!(until, bench.records().last().unwrap().1);
     assert_eq!(bench.ledger.close_round(until - 1), []);
     assert_eq!(*bench.seen.settled.lock(), 0);
     // A round that nobody has closed is not forgotten, and what comes later replaces what came before.
     bench.deliver(1, 4..5);
     *bench.seen.changed.lock() = Some(3);
-    assert!(bench.ledger.gather().unwrap() > until);
+    assert!(bench.ledger.gather(1).unwrap() > until);
     assert_eq!(bench.ledger.close_round(until), []);
     bench.ledger.settle().unwrap();
     assert_eq!(*bench.seen.settled.lock(), 1);
@@ -315,6 +315,22 @@ fn rows_and_mark_are_written_together_and_not_before_the_log_is_on_the_disk() {
     assert_eq!(bench.row, Some(3));
     assert_eq!(bench.found(), [origin(2, 7)]);
     bench.kill();
+}
+
+#[test]
+fn after_a_stop_in_order_nothing_is_replayed() {
+    let home = tempfile::tempdir().unwrap();
+    let bench = open(home.path());
+    bench.send("a");
+    bench.ledger.settle().unwrap();
+    bench.send("b");
+    assert_eq!(bench.ledger.gather(1 << 20), None);
+    bench.ledger.settle().unwrap();
+    let end = bench.reader.status().max_physical;
+    let home = bench.kill();
+    let start = Kv::open(&home.path().join("kv")).unwrap();
+    let mark = start.number(Family::Exchange, super::ledger::MARK_KEY);
+    assert_eq!(mark.unwrap(), Some(end));
 }
 
 #[test]

@@ -27,9 +27,8 @@ use common::message::record::RecordParts;
 use common::message::{batch, properties as names_of, sys_flag};
 use common::transport::{Connection, Replies};
 use common::wire::header::SendMessageRequestHeader;
-use common::wire::{Command, Reply, response_code};
+use common::wire::{Command, Reply, ReplyTo, response_code};
 use detour::Destination;
-use end_transaction::End;
 use late::Late;
 use once::Once;
 use parking_lot::Mutex;
@@ -104,8 +103,7 @@ pub struct SendSession {
     known_topics: Routes,
     batch: RecordBatch,
     pending: Vec<Pending>,
-    ends: Vec<End>,
-    /// The transactions of `ends`.
+    /// The transactions that some of these end, in their order.
     endings: Endings,
     appended: Vec<Appended>,
     once: Once,
@@ -114,16 +112,24 @@ pub struct SendSession {
 }
 
 impl SendSession {
-    /// Puts something into the turn's batch; what is refused leaves nothing behind.
-    fn attempt<T, E>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, E>) -> Result<T, E> {
-        let records = self.batch.len();
-        let done = work(self);
-        if done.is_err() {
+    /// Puts a request into the turn's batch, to be answered when that is stored, unless there is an answer already; what is
+    /// refused leaves nothing behind.
+    fn take(
+        &mut self,
+        to: ReplyTo,
+        replies: &mut Replies<'_>,
+        request: impl FnOnce(&mut Self) -> Result<Option<Reply>, Reply>,
+    ) {
+        let (records, ends) = (self.batch.len(), self.endings.len());
+        let answer = request(self).unwrap_or_else(|refusal| {
             self.batch.truncate(records);
             self.once.truncate(records);
-            self.endings.truncate(self.ends.len());
+            self.endings.truncate(ends);
+            Some(refusal)
+        });
+        if let Some(answer) = answer {
+            replies.push(to, answer);
         }
-        done
     }
 }
 
@@ -135,7 +141,6 @@ impl SendHandler {
             known_topics: Routes::default(),
             batch: self.state.writer.batch(),
             pending: Vec::new(),
-            ends: Vec::new(),
             endings: Endings::new(self.transactions.clone()),
             appended: Vec::new(),
             once: Once::default(),
@@ -186,10 +191,12 @@ impl SendHandler {
         body: &[u8],
         replies: &mut Replies<'_>,
     ) {
-        let encode = |session: &mut _| self.encode(session, connection, command, header, body);
-        if let Err(refusal) = session.attempt(encode) {
-            replies.push(command.reply_to(), self.template.refuse(refusal));
-        }
+        session.take(command.reply_to(), replies, |session| {
+            let encoded = self.encode(session, connection, command, header, body);
+            encoded
+                .map(|()| None)
+                .map_err(|no| self.template.refuse(no))
+        });
     }
 
     /// True when the batch is so large that it should be appended before more is taken.
@@ -228,7 +235,7 @@ impl SendHandler {
         let sent = properties::read(header.properties, text);
         let dead_letter = self.dead_letter_topic(header, command.version)?;
         let kind = self.check(header, &route.topic, &sent, body)?;
-        if sent.sharded && sent.priority.is_some() {
+        if sent.priority.is_some() && sent.forbids_priority() {
             *text = names_of::without(text, &[names_of::PRIORITY]);
         }
         let (topic, queue) = match &dead_letter {
@@ -293,7 +300,7 @@ impl SendHandler {
             recall_handle,
             wait: sent.wait,
             half,
-            ..Pending::new(answer, (kind, topic), queue.id(), records)
+            ..Pending::new(answer, (kind, Some(topic)), queue.id(), records)
         });
         Ok(())
     }
@@ -417,7 +424,7 @@ impl SendHandler {
         connection: &Arc<Connection>,
         replies: &mut Replies<'_>,
     ) {
-        if session.pending.is_empty() && session.ends.is_empty() {
+        if session.pending.is_empty() {
             return;
         }
         let op = self.push_op(session);
@@ -427,7 +434,8 @@ impl SendHandler {
         let refusal = || refusal.clone().unwrap_or_else(Self::lost);
         let waits = self.state.writer.flush_mode() == FlushMode::Sync;
         self.open_halves(session);
-        let (mut late, mut late_ends) = (Vec::new(), Vec::new());
+        Self::finish_ends(session, op);
+        let mut late = Vec::new();
         for sent in session.pending.drain(..) {
             let stored = session.appended.get(sent.records.clone());
             sent.count(stored.unwrap_or(&[]), |record| {
@@ -450,22 +458,13 @@ impl SendHandler {
                 None => replies.push(sent.to, self.template.refuse(refusal())),
             }
         }
-        for (end, stored) in Self::finish_ends(session, op) {
-            match (end.to.oneway, stored) {
-                (true, _) => {}
-                (false, true) if waits => late_ends.push(end),
-                (false, true) => replies.push(end.to, end.reply()),
-                (false, false) => replies.push(end.to, refusal()),
-            }
-        }
-        if !(late.is_empty() && late_ends.is_empty()) {
+        if !late.is_empty() {
             let end = session.appended.iter().map(Appended::end).max();
             let late = Late {
                 connection: Arc::clone(connection),
                 template: Arc::clone(&self.template),
                 sent: late,
                 end: end.unwrap_or(0),
-                ends: late_ends,
                 appended: std::mem::take(&mut session.appended),
                 unique_keys: std::mem::take(&mut session.unique_keys),
                 deadline: Instant::now() + self.settings().flush_timeout(),
@@ -521,3 +520,5 @@ fn remember(keys: &mut String, key: &str) -> Range<usize> {
 
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;

@@ -49,6 +49,9 @@ pub fn resume(
         Ok(Resumed::Over) => failed(format!(
             "the transaction of {id} is over: nothing was put back"
         )),
+        Ok(Resumed::Again) => failed(format!(
+            "the transaction of {id} was taken up again before: nothing was put back"
+        )),
         Ok(Resumed::Missing) => failed(format!("there is no message {id}")),
         Err(error) => failed(format!(
             "Put message back to RMQ_SYS_TRANS_HALF_TOPIC failed: {error}"

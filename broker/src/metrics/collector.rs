@@ -40,7 +40,8 @@ impl BrokerFigures {
         ];
         let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned()));
         let registry = Registry::new_custom(None, Some(labels.into()))?;
-        registry.register(Box::new(self.timers.delays()))?;
+        registry.register(self.timers.delays().collector())?;
+        registry.register(self.transactions.waits().collector())?;
         register(&registry, move |families| {
             self.fill_topics(families);
             self.fill_deliveries(families);

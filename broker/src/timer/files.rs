@@ -19,11 +19,12 @@ use super::row::RowKey;
 use super::rules::TimerRules;
 use super::wheel::Written;
 use super::worker::range;
-use super::{Shared, State, Timers};
+use super::{DELAYS_HELP, DELAYS_LABELS, DELAYS_S, Shared, State, Timers};
 use crate::config::BrokerConfig;
 use crate::config_file::{ConfigFile, ConfigFileError};
 use crate::kv::{Change, Digest, Family, KvAtStart, KvError};
 use crate::thread::Bell;
+use crate::waits::Waits;
 use common::clock::Clock;
 use common::files::replace;
 use common::names::TIMER_TOPIC;
@@ -211,7 +212,12 @@ impl Timers {
             state: Mutex::new(state),
             thread: Mutex::default(),
             meta: Mutex::new(Meta::default()),
-            delays: super::delays()?,
+            delays: Waits::new(
+                "rocketmq_delay_message_latency",
+                DELAYS_HELP,
+                &DELAYS_S,
+                &DELAYS_LABELS,
+            )?,
             handed_over: Mutex::default(),
             reader,
         };

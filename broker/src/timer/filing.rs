@@ -104,10 +104,8 @@ impl Worker {
             state.counts.change(&row.name, key.slot, 1, now);
             if let Some(count) = state.counts.of(&row.name) {
                 count.filed += 1;
-                let waits = slot_ms(key.slot).saturating_sub(record.born_timestamp) / 1_000;
-                let waits = f64::from(i32::try_from(waits).unwrap_or(i32::MAX));
-                let labels = [&*row.name, "local", "disk"];
-                shared.delays.with_label_values(&labels).observe(waits);
+                let asked = slot_ms(key.slot).saturating_sub(record.born_timestamp);
+                shared.delays.observe(&row.name, asked);
             }
         }
         self.window.file(key, row);

@@ -31,13 +31,13 @@ use crate::config::BrokerConfig;
 use crate::delivery::{Account, Kind, Ledger, Outbox};
 use crate::kv::{Change, Kv};
 use crate::thread::{Bell, spawn_critical};
+use crate::waits::Waits;
 use common::clock::{Clock, Millis};
 use common::message::RecordView;
 use common::wire::body::DataVersion;
 use files::{HandedOver, Meta};
 use hashbrown::{HashMap, HashSet};
 use parking_lot::Mutex;
-use prometheus::{HistogramOpts, HistogramVec};
 use row::{Filed, RowKey};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -58,7 +58,9 @@ const MAX_TOPICS: usize = 20_000;
 const CELL_MS: u64 = 5_000;
 /// [`TimerFigures::soon`] tells how many messages are due within so many seconds.
 pub const SOON_S: [u64; 8] = [5, 60, 300, 900, 3_600, 14_400, 28_800, 86_400];
-/// Upper bounds of [`Timers::delays`], in seconds.
+/// Help, upper bounds in seconds, and labels of [`Timers::delays`].
+const DELAYS_HELP: &str = "Seconds that timed messages were asked to wait when they were born.";
+const DELAYS_LABELS: [(&str, &str); 2] = [("storage_type", "local"), ("storage_medium", "disk")];
 const DELAYS_S: [f64; 6] = [60.0, 600.0, 3_600.0, 43_200.0, 86_400.0, 259_200.0];
 
 /// The timed messages of this broker. Clones are handles of the same.
@@ -82,7 +84,7 @@ struct Shared {
     /// What was found in kv and the files at the start.
     meta: Mutex<Meta>,
     /// See [`Timers::delays`].
-    delays: HistogramVec,
+    delays: Waits,
     /// Held while files for other brokers are written.
     handed_over: Mutex<HandedOver>,
 }
@@ -254,8 +256,8 @@ impl Timers {
     }
 
     /// How long the messages that were filed were asked to wait when they were born.
-    pub fn delays(&self) -> HistogramVec {
-        self.shared.delays.clone()
+    pub fn delays(&self) -> &Waits {
+        &self.shared.delays
     }
 
     /// How the timers stand.
@@ -329,14 +331,6 @@ impl Timers {
             let _ = thread.join();
         }
     }
-}
-
-/// `rocketmq_delay_message_latency`.
-fn delays() -> prometheus::Result<HistogramVec> {
-    let help = "Seconds that timed messages were asked to wait when they were born.";
-    let options = HistogramOpts::new("rocketmq_delay_message_latency", help);
-    let labels = ["topic", "storage_type", "storage_medium"];
-    HistogramVec::new(options.buckets(DELAYS_S.to_vec()), &labels)
 }
 
 impl Shared {

@@ -2,7 +2,7 @@
 //! they are given up.
 
 use super::half::HalfMessage;
-use super::table::{Claim, Due, Half, Outcome, Step};
+use super::table::{Due, Half, Outcome, Step};
 use super::{Endings, TRANS_CHECK_MAX_TIME_TOPIC, TRANS_HALF_TOPIC, Transactions};
 use crate::client::ProducerTable;
 use crate::config::BrokerConfig;
@@ -14,9 +14,11 @@ use common::message::{properties as names_of, sys_flag};
 use common::transport::Connection;
 use common::wire::header::CheckTransactionStateRequestHeader;
 use common::wire::{Command, request_code};
+use parking_lot::Mutex;
+use std::collections::HashSet;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use store::{Appended, FlushMode, RecordBatch, StoreError, StoreWriter};
 use tokio::task::spawn_blocking;
@@ -26,6 +28,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of half messages after which those that were taken are asked about before there are more: a question carries its message.
 const ASKED_BYTES: usize = 4 * 1024 * 1024;
+/// Records appended at once.
+const STEP_RECORDS: usize = 64;
 /// How long a round waits for producers to read what they were asked before it asks more.
 const READ_TIMEOUT: Duration = Duration::from_secs(1);
 /// Pause between two looks whether they have.
@@ -38,21 +42,58 @@ pub struct Checks {
     topics: TopicTable,
     writer: StoreWriter,
     turn: AtomicUsize,
+    /// How far the round is in the half queue.
+    at: AtomicU64,
+    /// Discarded messages that were taken up again since the start, by their positions. Held while one is.
+    taken_up: Mutex<HashSet<i64>>,
 }
 
 /// One batch of a round.
-struct Work {
+struct Work<'a> {
     batch: RecordBatch,
-    copies: Vec<Renewal>,
+    copies: Vec<Renewal<'a>>,
     /// Transactions that are given up, and the record of each; none of those that have no half message any more.
     endings: Endings,
     discarded: Vec<Option<usize>>,
 }
 
-struct Renewal {
+/// A half that a round has taken care of; it is given back when this goes.
+pub(super) struct Taken<'a> {
+    transactions: &'a Transactions,
+    due: Due,
+    held: bool,
+}
+
+impl<'a> Taken<'a> {
+    pub(super) fn new(transactions: &'a Transactions, due: Due) -> Self {
+        let held = true;
+        Self {
+            transactions,
+            due,
+            held,
+        }
+    }
+
+    /// It was appended again, unless there is no `copy`. True when it is still open.
+    fn give_back(&mut self, copy: Option<(u64, u16)>) -> bool {
+        let (held, now) = (std::mem::take(&mut self.held), self.transactions.now());
+        held && self
+            .transactions
+            .table()
+            .renewed(self.due.of.first, copy, now)
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.give_back(None);
+    }
+}
+
+struct Renewal<'a> {
     /// Its place in the batch.
     at: usize,
-    claim: Claim,
+    taken: Taken<'a>,
     checks: u16,
     record: Bytes,
     ask: Option<Arc<Connection>>,
@@ -81,6 +122,8 @@ impl Checks {
             topics,
             writer,
             turn: AtomicUsize::new(0),
+            at: AtomicU64::new(0),
+            taken_up: Mutex::default(),
         })
     }
 
@@ -105,37 +148,22 @@ impl Checks {
     }
 
     async fn round(self: &Arc<Self>) {
-        let transactions = &self.transactions;
-        let (mut from, until) = (0, transactions.table().end());
-        while from < until {
-            let now = transactions.now();
-            let (due, next) = transactions
-                .table()
-                .due(from, until, now, &transactions.rules());
-            from = next;
-            if due.is_empty() {
-                continue;
-            }
-            let mut due = due.into_iter();
-            while due.len() > 0 {
-                let this = Arc::clone(self);
-                // Halves may have to come from the disk.
-                let done = spawn_blocking(move || (this.take(&mut due), due)).await;
-                match done {
-                    Ok((Ok(questions), rest)) => {
-                        due = rest;
-                        self.ask(questions).await;
-                    }
-                    Ok((Err(error), rest)) => {
-                        tracing::warn!(%error, "a round of transaction checks ends early");
-                        rest.for_each(|due| self.give_back(&due));
-                        return;
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, "a round of transaction checks");
-                        break;
-                    }
+        let until = self.transactions.table().end();
+        self.at.store(0, Relaxed);
+        while self.at.load(Relaxed) < until {
+            let this = Arc::clone(self);
+            // Halves may have to come from the disk.
+            match spawn_blocking(move || this.step(until)).await {
+                Ok(Ok(questions)) => self.ask(questions).await,
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "a round of transaction checks ends early");
+                    return;
                 }
+                // Those behind it have their turn all the same.
+                Err(error) if error.is_panic() => {
+                    tracing::error!(%error, "a round of transaction checks");
+                }
+                Err(_) => return,
             }
         }
         let this = Arc::clone(self);
@@ -184,6 +212,8 @@ pub enum Resumed {
     Open,
     /// Its transaction is over.
     Over,
+    /// It was discarded, and taken up again before.
+    Again,
     /// The message is no half message.
     NoHalf,
     /// There is no message.
@@ -195,7 +225,7 @@ impl Checks {
         self.transactions.shared.settings.now()
     }
 
-    fn work(&self) -> Work {
+    fn work(&self) -> Work<'_> {
         Work {
             batch: self.writer.batch(),
             copies: Vec::new(),
@@ -204,63 +234,53 @@ impl Checks {
         }
     }
 
-    /// Appends what has to be appended for the next of these, and gives the questions.
-    fn take(&self, due: &mut impl Iterator<Item = Due>) -> Result<Vec<Question>, StoreError> {
-        let mut work = self.work();
-        let visible = self.transactions.visible();
-        while work.batch.bytes() < ASKED_BYTES
-            && let Some(due) = due.next()
-        {
-            // Nobody can read it before it is flushed; a later round can.
-            if due.claim.newest >= visible {
-                self.give_back(&due);
-                continue;
+    /// Appends what has to be appended for the next halves that are due, and gives the questions.
+    fn step(&self, until: u64) -> Result<Vec<Question>, StoreError> {
+        let (mut work, rules) = (self.work(), self.transactions.rules());
+        while work.batch.bytes() < ASKED_BYTES && work.batch.len() < STEP_RECORDS {
+            let (mut at, now) = (self.at.load(Relaxed), self.transactions.now());
+            if at >= until {
+                break;
             }
-            let Some(record) = self.transactions.half_at(due.claim.newest) else {
-                let half = due.claim.newest;
-                tracing::warn!(half, "a half message is gone, and its transaction with it");
-                self.give_back(&due);
-                if work.endings.claim(due.claim.first) {
-                    work.discarded.push(None);
-                }
-                continue;
-            };
-            let pushed = self.push(&mut work, &due, &record);
-            if let Err(error) = pushed {
-                let half = due.claim.newest;
+            let due = self.transactions.table().due(&mut at, until, now, &rules);
+            self.at.store(at, Relaxed);
+            let Some(due) = due else { continue };
+            let half = due.of.newest;
+            if let Err(error) = self.push(&mut work, Taken::new(&self.transactions, due)) {
                 tracing::warn!(half, %error, "a half message cannot be appended again");
-                self.give_back(&due);
             }
         }
         self.append(work)
     }
 
-    fn give_back(&self, due: &Due) {
-        match due.step {
-            Step::Discard => self.transactions.table().release(due.claim),
-            Step::Check | Step::Renew => {
-                let now = self.transactions.now();
-                self.transactions
-                    .table()
-                    .renewed(due.claim.first, None, now);
-            }
+    fn push<'a>(&'a self, work: &mut Work<'a>, taken: Taken<'a>) -> Result<(), StoreError> {
+        let Due { of, step, .. } = taken.due;
+        // Nobody can read it before it is flushed; a later round can.
+        if of.newest >= self.transactions.visible() {
+            return Ok(());
         }
-    }
-
-    fn push(&self, work: &mut Work, due: &Due, record: &Bytes) -> Result<(), StoreError> {
-        let view = RecordView::parse(record);
-        let Some(half) = view.ok().as_ref().and_then(HalfMessage::of) else {
-            self.give_back(due);
+        let Some(record) = self.transactions.half_at(of.newest) else {
+            let half = of.newest;
+            tracing::warn!(half, "a half message is gone, and its transaction with it");
+            if work.endings.claim(of.first) {
+                work.discarded.push(None);
+            }
             return Ok(());
         };
-        if due.step == Step::Discard {
-            self.push_discarded(&mut work.batch, &half)?;
-            work.endings.push(due.claim);
-            work.discarded.push(Some(work.batch.len() - 1));
+        let view = RecordView::parse(&record);
+        let Some(half) = view.ok().as_ref().and_then(HalfMessage::of) else {
+            return Ok(());
+        };
+        if step == Step::Discard {
+            if work.endings.claim(of.first) {
+                let pushed = self.push_discarded(&mut work.batch, &half);
+                pushed.inspect_err(|_| work.endings.truncate(work.discarded.len()))?;
+                work.discarded.push(Some(work.batch.len() - 1));
+            }
             return Ok(());
         }
-        let (mut checks, mut ask) = (due.checks, None);
-        if due.step == Step::Check {
+        let (mut checks, mut ask) = (taken.due.checks, None);
+        if step == Step::Check {
             let producer = self.producer(half.group.unwrap_or(""));
             let counts = match &producer {
                 Ok(Some(_)) => true,
@@ -270,12 +290,11 @@ impl Checks {
             ask = producer.ok().flatten();
             if counts {
                 checks += 1;
-            } else if !due.kept_back {
-                self.give_back(due);
+            } else if !taken.due.kept_back {
                 return Ok(());
             }
         }
-        self.push_copy(work, &half, (due.claim, checks), (record, ask))
+        self.push_copy(work, &half, (taken, checks), (&record, ask))
     }
 
     /// A live producer of the group that takes what is sent to it; they take turns.
@@ -301,15 +320,15 @@ impl Checks {
     }
 
     /// Adds a half again, with this number of checks; `ask` is asked about it.
-    fn push_copy(
+    fn push_copy<'a>(
         &self,
-        work: &mut Work,
+        work: &mut Work<'a>,
         half: &HalfMessage<'_>,
-        (claim, checks): (Claim, u16),
+        (taken, checks): (Taken<'a>, u16),
         (record, ask): (&Bytes, Option<Arc<Connection>>),
     ) -> Result<(), StoreError> {
         let text = checked(half.text, checks);
-        let first = claim.first.to_string();
+        let first = taken.due.of.first.to_string();
         let text = names_of::with(&text, names_of::TRANSACTION_PREPARED_QUEUE_OFFSET, &first);
         let parts = self.parts(half, TRANS_HALF_TOPIC, &text);
         let at = work.batch.len();
@@ -317,7 +336,7 @@ impl Checks {
             .push(&self.writer.queue(TRANS_HALF_TOPIC, 0), &parts)?;
         work.copies.push(Renewal {
             at,
-            claim,
+            taken,
             checks,
             record: record.clone(),
             ask,
@@ -361,7 +380,7 @@ impl Checks {
         }
     }
 
-    fn append(&self, work: Work) -> Result<Vec<Question>, StoreError> {
+    fn append(&self, work: Work<'_>) -> Result<Vec<Question>, StoreError> {
         let Work {
             mut batch,
             copies,
@@ -369,7 +388,7 @@ impl Checks {
             discarded,
         } = work;
         let (transactions, writer) = (&self.transactions, &self.writer);
-        let replaced: Vec<u64> = copies.iter().map(|copy| copy.claim.newest).collect();
+        let replaced: Vec<u64> = copies.iter().map(|copy| copy.taken.due.of.newest).collect();
         let (replaced_at, mut appended) = (batch.len(), Vec::new());
         let (ended_at, outcome) = match self.push_ops(&mut batch, &replaced, &mut endings) {
             Ok(ended_at) => (ended_at, writer.append_batch(&mut batch, &mut appended)),
@@ -386,7 +405,7 @@ impl Checks {
         };
         let op = ended_at.and_then(|at| appended.get(at));
         endings.finish(op, discarded.iter().map(outcome_of));
-        let renewed = |copy: Renewal| {
+        let renewed = |copy: Renewal<'_>| {
             let stored = appended.get(copy.at);
             self.renewed(copy, stored)
         };
@@ -408,13 +427,14 @@ impl Checks {
         endings.push_op(batch, &self.writer)
     }
 
-    fn renewed(&self, renewal: Renewal, copy: Option<&Appended>) -> Option<Question> {
-        let (now, first) = (self.transactions.now(), renewal.claim.first);
-        let place = copy.map(|copy| (copy.queue_offset.0, renewal.checks));
-        if !self.transactions.table().renewed(first, place, now) {
+    fn renewed(&self, mut renewal: Renewal<'_>, copy: Option<&Appended>) -> Option<Question> {
+        let (copy, checks) = (copy?, renewal.checks);
+        let place = (copy.queue_offset.0, checks);
+        if !renewal.taken.give_back(Some(place)) {
             return None;
         }
-        let question = self.question(renewal.ask?, &renewal.record, copy?, renewal.checks)?;
+        let question = self.question(renewal.ask?, &renewal.record, copy, checks)?;
+        let first = renewal.taken.due.of.first;
         self.transactions.table().asked(first);
         Some(question)
     }
@@ -477,39 +497,66 @@ impl Checks {
             return Ok(Resumed::NoHalf);
         };
         if half.record.topic == TRANS_CHECK_MAX_TIME_TOPIC.as_bytes() {
-            let (mut batch, mut appended) = (self.writer.batch(), Vec::new());
-            let names = [
-                names_of::TRANSACTION_CHECK_TIMES,
-                names_of::TRANSACTION_PREPARED_QUEUE_OFFSET,
-            ];
-            let text = names_of::without(half.text, &names);
-            let parts = self.parts(&half, TRANS_HALF_TOPIC, &text);
-            batch.push(&self.writer.queue(TRANS_HALF_TOPIC, 0), &parts)?;
-            self.writer.append_batch(&mut batch, &mut appended)?;
-            let entry = half.entry(&self.transactions.rules());
-            let opened = appended.iter().map(|stored| Half {
-                offset: stored.queue_offset.0,
-                first: stored.queue_offset.0,
-                since: stored.store_timestamp,
-                checks: 0,
-                ..entry.clone()
-            });
-            self.transactions.opened(opened);
-            return Ok(Resumed::Open);
+            return self.take_up(&half);
         }
         if half.record.topic != TRANS_HALF_TOPIC.as_bytes() {
             return Ok(Resumed::NoHalf);
         }
-        let Some(claim) = self.transactions.table().renew(half.first) else {
+        let Some(due) = self.transactions.table().renew(half.first) else {
             return Ok(Resumed::Over);
         };
+        let taken = Taken::new(&self.transactions, due);
         let mut work = self.work();
-        if let Err(error) = self.push_copy(&mut work, &half, (claim, 0), (&record, None)) {
-            let now = self.transactions.now();
-            self.transactions.table().renewed(claim.first, None, now);
-            return Err(error);
-        }
+        self.push_copy(&mut work, &half, (taken, 0), (&record, None))?;
         self.append(work).map(|_| Resumed::Open)
+    }
+
+    /// Opens a discarded transaction again, once: the new half message names the position of the discarded one as that of what
+    /// it was before.
+    fn take_up(&self, half: &HalfMessage<'_>) -> Result<Resumed, StoreError> {
+        let from = half.record.physical_offset;
+        let mut taken_up = self.taken_up.lock();
+        if taken_up.contains(&from) || self.was_taken_up(from) {
+            return Ok(Resumed::Again);
+        }
+        let (mut batch, mut appended) = (self.writer.batch(), Vec::new());
+        let names = [
+            names_of::TRANSACTION_CHECK_TIMES,
+            names_of::TRANSACTION_PREPARED_QUEUE_OFFSET,
+        ];
+        let text = names_of::without(half.text, &names);
+        let parts = RecordParts {
+            prepared_transaction_offset: from,
+            ..self.parts(half, TRANS_HALF_TOPIC, &text)
+        };
+        batch.push(&self.writer.queue(TRANS_HALF_TOPIC, 0), &parts)?;
+        self.writer.append_batch(&mut batch, &mut appended)?;
+        taken_up.insert(from);
+        let entry = half.entry(&self.transactions.rules());
+        let opened = appended.iter().map(|stored| Half {
+            offset: stored.queue_offset.0,
+            first: stored.queue_offset.0,
+            since: stored.store_timestamp,
+            checks: 0,
+            ..entry.clone()
+        });
+        self.transactions.opened(opened);
+        Ok(Resumed::Open)
+    }
+
+    /// Whether a half message behind this position of the log says that it lay there before.
+    fn was_taken_up(&self, from: i64) -> bool {
+        let transactions = &self.transactions;
+        let begin = transactions.shared.reader.min_offset(TRANS_HALF_TOPIC, 0);
+        let mut newer = (begin..transactions.visible())
+            .rev()
+            .filter_map(|offset| transactions.half_at(offset))
+            .filter_map(|bytes| {
+                let view = RecordView::parse(&bytes).ok()?;
+                Some((view.physical_offset, view.prepared_transaction_offset))
+            })
+            .take_while(|(at, _)| *at > from);
+        newer.any(|(_, before)| before == from)
     }
 }
 

@@ -29,9 +29,9 @@ impl Endings {
         claim.is_some()
     }
 
-    /// Takes one over that was claimed by a round.
-    pub(super) fn push(&mut self, claim: Claim) {
-        self.claims.push(claim);
+    /// How many they are.
+    pub fn len(&self) -> usize {
+        self.claims.len()
     }
 
     /// Those from the `len`th on are open again.
@@ -83,11 +83,16 @@ impl Endings {
         }
         let outcomes = outcomes.chain(std::iter::repeat(None));
         for (claim, outcome) in self.claims.drain(..).zip(outcomes) {
-            match outcome {
-                Some(outcome) => table.finish(claim, outcome, now),
-                None => table.release(claim),
+            let Some(outcome) = outcome else {
+                table.release(claim);
+                continue;
+            };
+            let finished = table.finish(claim, outcome, now);
+            if let (Outcome::Committed, Some((topic, since))) = (outcome, finished) {
+                let waits = &self.transactions.shared.waits;
+                waits.observe(topic, now.saturating_sub(since));
             }
-            if outcome.is_some() && op.is_none() {
+            if op.is_none() {
                 table.owe(claim.offsets());
             }
         }

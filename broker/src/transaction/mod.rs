@@ -24,6 +24,7 @@ use crate::config::BrokerConfig;
 use crate::delivery::Account;
 use crate::kv::{Change, Family, KvAtStart};
 use crate::offset::ConsumerOffsets;
+use crate::waits::Waits;
 use bytes::Bytes;
 use common::clock::Clock;
 use common::config::Live;
@@ -52,6 +53,10 @@ const MS_PER_HOUR: i64 = 3_600_000;
 /// Halves are discarded so long before their records may be deleted.
 const BEFORE_DELETION_MS: i64 = 600_000;
 
+/// Help and upper bounds, in seconds, of [`Transactions::waits`].
+const WAITS_HELP: &str = "Seconds from half messages to their commit.";
+const WAITS_S: [f64; 6] = [5.0, 60.0, 600.0, 3_600.0, 43_200.0, 86_400.0];
+
 /// All transactions. Clones are handles of the same ones.
 #[derive(Clone)]
 pub struct Transactions {
@@ -69,6 +74,19 @@ struct Shared {
     rebuild: Mutex<Option<Rebuild>>,
     /// Offsets that may be told once the ledger has settled.
     marks: Mutex<Option<(u64, u64)>>,
+    /// Of half messages, until they were committed.
+    waits: Waits,
+}
+
+/// Why transactions do not open.
+#[derive(Debug, thiserror::Error)]
+pub enum TransactionError {
+    /// The log.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A name of a figure.
+    #[error(transparent)]
+    Figures(#[from] prometheus::Error),
 }
 
 impl Transactions {
@@ -82,7 +100,7 @@ impl Transactions {
         offsets: &ConsumerOffsets,
         (reader, store_host): (StoreReader, SocketAddr),
         clock: Arc<dyn Clock>,
-    ) -> Result<Self, StoreError> {
+    ) -> Result<Self, TransactionError> {
         let mark = |topic| {
             let saved = offsets.committed(TRANS_GROUP, topic, 0);
             let saved = saved
@@ -117,6 +135,7 @@ impl Transactions {
                 table: Mutex::default(),
                 rebuild: Mutex::new(Some(rebuild)),
                 marks: Mutex::default(),
+                waits: Waits::new("rocketmq_finish_message_latency", WAITS_HELP, &WAITS_S, &[])?,
             }),
         };
         transactions.take_over(start, oldest)?;
@@ -157,6 +176,11 @@ impl Transactions {
             *self.shared.table.lock() = table;
         }
         self.write_owed(writer)
+    }
+
+    /// How long half messages waited for their commit.
+    pub fn waits(&self) -> &Waits {
+        &self.shared.waits
     }
 
     /// How long to wait before and between questions.
@@ -333,3 +357,6 @@ fn op_offsets(body: &[u8]) -> Vec<u64> {
         .filter_map(|number| number.trim().parse().ok());
     numbers.collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,9 +8,8 @@
 use hashbrown::HashMap;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Transactions that are looked at, and handed out, in one step of a round.
+/// Transactions that are looked at in one step of a round.
 const VISITED: usize = 4096;
-const HANDED_OUT: usize = 64;
 /// A half that is not asked about for long is appended again when it keeps so many others behind the mark: they would all be
 /// read at the next start. Many open ones may keep more.
 const KEPT_BACK: u64 = 100_000;
@@ -56,11 +55,11 @@ pub enum Step {
     Discard,
 }
 
-/// A half of which a round takes care, to be given back by [`Table::renewed`], or by the end of `claim`.
+/// A half of which a round takes care, to be given back by [`Table::renewed`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Due {
     /// The transaction and its newest half.
-    pub claim: Claim,
+    pub of: Claim,
     /// What to do with it.
     pub step: Step,
     /// How often somebody was asked.
@@ -137,19 +136,12 @@ struct Pending {
     /// Place in `topics`.
     topic: u32,
     checks: u16,
-    state: State,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Open,
     /// Claimed.
-    Ending,
-    /// A copy of it is being appended.
-    Renewing,
-    RenewingEnding,
+    ending: bool,
+    /// A round has it, and a copy of it may be on its way.
+    renewing: bool,
     /// Over, but its copy is not known yet, which has to be written off.
-    RenewingEnded,
+    over: bool,
 }
 
 /// All open transactions.
@@ -191,7 +183,9 @@ impl Table {
             immunity_s: half.immunity_s,
             topic,
             checks: half.checks,
-            state: State::Open,
+            ending: false,
+            renewing: false,
+            over: false,
         };
         if half.first != half.offset {
             self.renewed.insert(half.first, half.offset);
@@ -208,33 +202,23 @@ impl Table {
     /// Begins to end a transaction; `None` when it is over, or somebody else is ending it.
     pub fn claim(&mut self, first: u64) -> Option<Claim> {
         let (newest, pending) = self.pending(first)?;
-        pending.state = match pending.state {
-            State::Open => State::Ending,
-            State::Renewing => State::RenewingEnding,
-            _ => return None,
-        };
-        Some(Claim { first, newest })
+        let taken = std::mem::replace(&mut pending.ending, true);
+        (!taken).then_some(Claim { first, newest })
     }
 
     /// It was not ended after all.
     pub fn release(&mut self, claim: Claim) {
         if let Some((_, pending)) = self.pending(claim.first) {
-            pending.state = match pending.state {
-                State::Ending => State::Open,
-                State::RenewingEnding => State::Renewing,
-                other => other,
-            };
+            pending.ending = false;
         }
     }
 
-    /// It was ended, and the end is in the log.
-    pub fn finish(&mut self, claim: Claim, outcome: Outcome, now: i64) {
-        let Some((newest, pending)) = self.pending(claim.first) else {
-            return;
-        };
-        let (topic, renewing) = (pending.topic, pending.state == State::RenewingEnding);
-        if renewing {
-            pending.state = State::RenewingEnded;
+    /// It was ended, and the end is in the log. Gives its topic and what its age counted from.
+    pub fn finish(&mut self, claim: Claim, outcome: Outcome, now: i64) -> Option<(&str, i64)> {
+        let (newest, pending) = self.pending(claim.first)?;
+        let (topic, since) = (pending.topic, pending.since);
+        if pending.renewing {
+            pending.over = true;
         } else {
             self.remove(newest, now);
             if newest != claim.newest {
@@ -248,6 +232,7 @@ impl Table {
             Outcome::RolledBack => figures.rolled_back += 1,
             Outcome::Discarded => figures.discarded += 1,
         }
+        Some((&figures.topic, since))
     }
 
     /// Halves that are over without an op record that says so: the next one should.
@@ -276,79 +261,72 @@ impl Table {
             .note(offset, named.iter().copied().max().unwrap_or(0));
     }
 
-    /// Hands out halves for which a round has to do something, from `from` on and before `until`, and where to go on. Most of
-    /// one step; `until` when it is through.
-    pub fn due(&mut self, from: u64, until: u64, now: i64, rules: &Rules) -> (Vec<Due>, u64) {
-        let mut due = Vec::new();
+    /// Hands out the first half from `from` on and before `until` for which a round has to do something, and moves `from` behind
+    /// it. `None` when there is none, or when many were looked at: until `from` has come to `until` there may be more.
+    pub fn due(&mut self, from: &mut u64, until: u64, now: i64, rules: &Rules) -> Option<Due> {
         let room = KEPT_BACK.saturating_add(4 * self.halves.len() as u64);
         let end = self.seen.next;
-        if from >= until {
-            return (due, until);
-        }
-        let halves = self.halves.range_mut(from..until).enumerate();
-        for (visited, (&newest, pending)) in halves {
-            if visited == VISITED || due.len() == HANDED_OUT {
-                return (due, newest);
+        let begin = std::mem::replace(from, until).min(until);
+        for (visited, (&newest, pending)) in self.halves.range_mut(begin..until).enumerate() {
+            if visited == VISITED {
+                *from = newest;
+                return None;
             }
             let kept_back = end.saturating_sub(newest) > room;
-            let Some(step) = rules.step(pending, now, kept_back) else {
-                continue;
-            };
-            pending.state = match step {
-                Step::Discard => State::Ending,
-                Step::Check | Step::Renew => State::Renewing,
-            };
-            due.push(Due {
-                claim: Claim {
-                    first: pending.first,
-                    newest,
-                },
-                step,
-                checks: pending.checks,
-                kept_back,
-            });
+            if let Some(step) = rules.step(pending, now, kept_back) {
+                *from = newest + 1;
+                pending.renewing = true;
+                return Some(Due {
+                    of: Claim {
+                        first: pending.first,
+                        newest,
+                    },
+                    step,
+                    checks: pending.checks,
+                    kept_back,
+                });
+            }
         }
-        (due, until)
+        None
     }
 
-    /// Takes one open transaction out of turn, for [`Self::renewed`] to give back.
-    pub fn renew(&mut self, first: u64) -> Option<Claim> {
+    /// Takes one open transaction out of turn, to be checked from the beginning, for [`Self::renewed`] to give back.
+    pub fn renew(&mut self, first: u64) -> Option<Due> {
         let (newest, pending) = self.pending(first)?;
-        if pending.state != State::Open {
+        if pending.ending || std::mem::replace(&mut pending.renewing, true) {
             return None;
         }
-        pending.state = State::Renewing;
-        Some(Claim { first, newest })
+        Some(Due {
+            of: Claim { first, newest },
+            step: Step::Renew,
+            checks: 0,
+            kept_back: false,
+        })
     }
 
-    /// The half was appended again as `copy`, with this number of checks; or that has failed. True when it is still open.
+    /// The half was appended again as `copy`, with this number of checks; or it was not. True when it is still open.
     pub fn renewed(&mut self, first: u64, copy: Option<(u64, u16)>, now: i64) -> bool {
         if let Some((offset, _)) = copy {
             self.seen.note(offset);
         }
-        let Some((newest, _)) = self.pending(first) else {
+        let Some((mut newest, pending)) = self.pending(first) else {
             return false;
         };
-        let Some(mut pending) = self.halves.remove(&newest) else {
-            return false;
-        };
-        let over = pending.state == State::RenewingEnded;
-        pending.state = match pending.state {
-            State::Renewing => State::Open,
-            State::RenewingEnding => State::Ending,
-            other => other,
-        };
-        let (mut place, open) = (newest, pending.state == State::Open);
-        if let Some((offset, checks)) = copy {
-            (place, pending.checks) = (offset, checks);
+        pending.renewing = false;
+        let (over, open) = (pending.over, !pending.ending);
+        if let Some((offset, checks)) = copy
+            && let Some(mut pending) = self.halves.remove(&newest)
+        {
+            pending.checks = checks;
             self.renewed.insert(first, offset);
+            self.halves.insert(offset, pending);
+            newest = offset;
             if over {
                 self.owed.insert(offset);
             }
         }
-        self.halves.insert(place, pending);
         if over {
-            self.remove(place, now);
+            self.remove(newest, now);
         }
         open
     }
@@ -442,7 +420,7 @@ impl Table {
 
 impl Rules {
     fn step(&self, pending: &Pending, now: i64, kept_back: bool) -> Option<Step> {
-        if pending.state != State::Open {
+        if pending.ending || pending.renewing {
             return None;
         }
         let age = now.saturating_sub(pending.since);

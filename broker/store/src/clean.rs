@@ -151,7 +151,7 @@ impl Clean {
         let (log, files) = (&self.log, self.queues.files().raw());
         let now = self.clock.now();
         let segments = log.segments.all();
-        let needed_from = self.needed_from.load(Relaxed);
+        let needed_from = self.needed_from.load(Relaxed).saturating_sub(1);
         let unneeded = segments
             .iter()
             .take_while(|segment| segment.base + log.segments.bytes <= needed_from)

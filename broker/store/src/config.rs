@@ -112,7 +112,8 @@ pub struct StoreConfig {
     pub progress: Arc<RecoveryProgress>,
     /// When old files go.
     pub retention: RetentionConfig,
-    /// Segments do not expire from this position on: something that waits there is still needed. Changes as it goes on.
+    /// One more than the position from which on segments do not expire: something that waits there is still needed. 0 while
+    /// nobody has said so; then none expires. Changes as it goes on.
     pub needed_from: Arc<AtomicU64>,
 }
 

@@ -438,7 +438,11 @@ impl StoreReader {
 
     /// From now on segments do not expire from this position on.
     pub fn need_from(&self, position: u64) {
-        self.0.config.needed_from.store(position, Ordering::Relaxed);
+        let needed_from = position.saturating_add(1);
+        self.0
+            .config
+            .needed_from
+            .store(needed_from, Ordering::Relaxed);
     }
 
     /// What was found when the store was opened.

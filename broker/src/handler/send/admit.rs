@@ -195,7 +195,7 @@ impl SendHandler {
         body: &[u8],
     ) -> Result<(), Reply> {
         let limit = self.settings().max_message_size;
-        let later = sent.delay_level.is_none_or(|level| level > 0) || sent.timer.asks();
+        let later = sent.delay_level().is_none_or(|level| level > 0) || sent.timer.asks();
         let is_whole = topic.is_batch_queue() && sent.unique_key.is_some();
         let says_whole = sent.inner || header.sys_flag & sys_flag::INNER_BATCH != 0;
         let unfit =

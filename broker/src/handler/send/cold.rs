@@ -13,37 +13,40 @@ use std::sync::Arc;
 /// Requests that wait for the disk; further ones are answered `SYSTEM_BUSY`.
 const MOST_WAITING: usize = 10_000;
 
-type Request = Box<dyn FnOnce(&SendHandler, &mut SendSession, &mut Replies<'_>) + Send>;
+/// What is done with a request: it joins the batch of a turn, or is answered at once.
+type Request =
+    Box<dyn FnOnce(&SendHandler, &mut SendSession) -> Result<Option<Reply>, Reply> + Send>;
 
 /// Requests that wait for the disk.
 #[derive(Default)]
 pub(super) struct Cold {
-    waiting: VecDeque<(Arc<Connection>, Request)>,
+    waiting: VecDeque<(Arc<Connection>, ReplyTo, Request)>,
     /// There is a thread that takes them.
     running: bool,
 }
 
 impl SendHandler {
-    /// Whether reading the record at a position cannot block.
-    pub(super) fn is_hot(&self, physical_offset: i64) -> bool {
-        let offset = PhysicalOffset::from_wire(physical_offset);
-        offset.is_none_or(|offset| self.state.reader.is_hot(offset.0))
-    }
-
-    /// Has a request taken, as in a turn of its own, by a thread that may block.
-    pub(super) fn take_later(
+    /// Takes a request about the record at a position: now, or as in a turn of its own by a thread that may block. A record that
+    /// may have to come from the disk once does so from then on: requests about one are taken in their order.
+    pub(super) fn take_record(
         self: &Arc<Self>,
-        connection: &Arc<Connection>,
-        to: ReplyTo,
-        request: impl FnOnce(&Self, &mut SendSession, &mut Replies<'_>) + Send + 'static,
+        session: &mut SendSession,
+        (connection, to): (&Arc<Connection>, ReplyTo),
+        position: i64,
+        replies: &mut Replies<'_>,
+        request: impl FnOnce(&Self, &mut SendSession) -> Result<Option<Reply>, Reply> + Send + 'static,
     ) {
+        let offset = PhysicalOffset::from_wire(position);
+        if offset.is_none_or(|offset| self.state.reader.is_hot(offset.0)) {
+            return session.take(to, replies, |session| request(self, session));
+        }
         let mut cold = self.cold.lock();
         if cold.waiting.len() >= MOST_WAITING {
             let text = format!("{MOST_WAITING} requests wait for old messages from the disk");
-            return connection.reply(to, Reply::error(response_code::SYSTEM_BUSY, text));
+            return replies.push(to, Reply::error(response_code::SYSTEM_BUSY, text));
         }
-        cold.waiting
-            .push_back((Arc::clone(connection), Box::new(request)));
+        let waiting = (Arc::clone(connection), to, Box::new(request) as Request);
+        cold.waiting.push_back(waiting);
         if !std::mem::replace(&mut cold.running, true) {
             let this = Arc::clone(self);
             tokio::task::spawn_blocking(move || this.take_cold());
@@ -52,10 +55,10 @@ impl SendHandler {
 
     fn take_cold(&self) {
         let mut session = self.session();
-        while let Some((connection, request)) = next(&self.cold) {
+        while let Some((connection, to, request)) = next(&self.cold) {
             let turn = AssertUnwindSafe(|| {
                 connection.answer(|replies| {
-                    request(self, &mut session, replies);
+                    session.take(to, replies, |session| request(self, session));
                     self.commit(&mut session, &connection, replies);
                 });
             });
@@ -68,7 +71,7 @@ impl SendHandler {
     }
 }
 
-fn next(cold: &Mutex<Cold>) -> Option<(Arc<Connection>, Request)> {
+fn next(cold: &Mutex<Cold>) -> Option<(Arc<Connection>, ReplyTo, Request)> {
     let mut cold = cold.lock();
     let next = cold.waiting.pop_front();
     cold.running = next.is_some();

@@ -60,7 +60,7 @@ impl SendHandler {
         if !half && !sys_flag::is_queued(to.sys_flag) {
             return Ok(None);
         }
-        let Some(level) = sent.delay_level else {
+        let Some(level) = sent.delay_level() else {
             let text = "the delay level (DELAY) is no number; the message was not stored";
             return Err(Reply::error(response_code::SYSTEM_ERROR, text));
         };

@@ -2,55 +2,23 @@
 //! record that names every half that is over.
 
 use super::detour::Destination;
+use super::reply::{Answer, NO_REMARK, Pending, ended};
 use super::{SendHandler, SendSession, properties, sys_flag};
-use crate::topic::{MessageType, Topic};
+use crate::topic::MessageType;
 use crate::transaction::{HalfMessage, Outcome};
 use common::message::record::{RecordParts, RecordView};
 use common::transport::{Connection, Replies};
 use common::wire::{Command, Fields, Reply, ReplyTo, response_code};
 use std::sync::Arc;
-use store::Appended;
 
-/// Remark of answers for which the reference has none.
-const NO_REMARK: &str = "not set any response code";
-
-/// The end of a transaction that is in the turn's batch.
-pub(super) struct End {
-    pub(super) to: ReplyTo,
-    /// The committed message's record in the batch, and the topic it is stored in if that is known.
-    committed: Option<(usize, Option<Arc<Topic>>)>,
-}
-
-/// What `END_TRANSACTION` says, as far as it is looked at, but for the producer's group.
-#[derive(Clone, Copy)]
+/// What `END_TRANSACTION` says, as far as it is looked at.
 struct Asked {
     outcome: Outcome,
+    group: Option<String>,
     half_offset: i64,
     position: i64,
     /// It answers a check.
     checked: bool,
-}
-
-impl End {
-    /// The answer to an end that is stored.
-    pub(super) fn reply(&self) -> Reply {
-        reply(self.committed.is_some())
-    }
-
-    /// What is in the log of it; `has_op`: with the turn's op record.
-    fn outcome(&self, appended: &[Appended], has_op: bool) -> Option<Outcome> {
-        match &self.committed {
-            None => has_op.then_some(Outcome::RolledBack),
-            Some((record, topic)) => {
-                let stored = appended.get(*record)?;
-                if let Some(topic) = topic {
-                    let bytes = stored.bytes.into();
-                    topic.counters().stored(MessageType::Transaction, 1, bytes);
-                }
-                Some(Outcome::Committed)
-            }
-        }
-    }
 }
 
 impl Asked {
@@ -64,6 +32,7 @@ impl Asked {
         };
         Ok(Some(Self {
             outcome,
+            group: fields.get("producerGroup").map(str::to_owned),
             half_offset: fields.required("tranStateTableOffset")?,
             position: fields.required("commitLogOffset")?,
             checked: fields.optional("fromTransactionCheck")?.unwrap_or(false),
@@ -81,40 +50,22 @@ impl SendHandler {
         command: &Command,
         replies: &mut Replies<'_>,
     ) {
-        let (to, group) = (command.reply_to(), command.fields.get("producerGroup"));
-        match Asked::read(&command.fields) {
-            Ok(None) => {}
-            Ok(Some(asked)) if self.is_hot(asked.position) => {
-                self.take_end(session, to, (asked, group), replies);
-            }
-            Ok(Some(asked)) => {
-                let group = group.map(str::to_owned);
-                self.take_later(connection, to, move |this, session, replies| {
-                    this.take_end(session, to, (asked, group.as_deref()), replies);
-                });
-            }
-            Err(refusal) => replies.push(to, refusal),
-        }
+        let to = command.reply_to();
+        let asked = match Asked::read(&command.fields) {
+            Ok(None) => return,
+            Ok(Some(asked)) => asked,
+            Err(refusal) => return replies.push(to, refusal),
+        };
+        let position = asked.position;
+        let request = move |this: &Self, session: &mut SendSession| this.end(session, to, &asked);
+        self.take_record(session, (connection, to), position, replies, request);
     }
 
-    fn take_end(
+    fn end(
         &self,
         session: &mut SendSession,
         to: ReplyTo,
-        asked: (Asked, Option<&str>),
-        replies: &mut Replies<'_>,
-    ) {
-        match session.attempt(|session| self.encode_end(session, to, asked)) {
-            Ok(None) => {}
-            Ok(Some(reply)) | Err(reply) => replies.push(to, reply),
-        }
-    }
-
-    fn encode_end(
-        &self,
-        session: &mut SendSession,
-        to: ReplyTo,
-        (asked, group): (Asked, Option<&str>),
+        asked: &Asked,
     ) -> Result<Option<Reply>, Reply> {
         let record = self
             .transactions
@@ -127,23 +78,24 @@ impl SendHandler {
         if !asked.checked && half.is_late(now) {
             return Err(Reply::error(response_code::ILLEGAL_OPERATION, NO_REMARK));
         }
-        if half.group.is_none() || half.group != group {
+        if half.group.is_none() || half.group != asked.group.as_deref() {
             return Err(wrong("The producer group wrong"));
         }
         if half.record.queue_offset != asked.half_offset {
             return Err(wrong("The transaction state table offset wrong"));
         }
-        let commits = asked.outcome == Outcome::Committed;
         if !session.endings.claim(half.first) {
             // It is over, or will be in a moment: a repeated answer changes nothing.
-            return Ok(Some(reply(commits)));
+            return Ok(Some(ended(asked.outcome)));
         }
-        let committed = if commits {
-            Some(self.push_committed(session, &half)?)
+        let answer = (to, Answer::Ended(asked.outcome));
+        if asked.outcome == Outcome::Committed {
+            self.push_committed(session, &half, answer)?;
         } else {
-            None
-        };
-        session.ends.push(End { to, committed });
+            // It is stored with the record that names it.
+            let kind = (MessageType::Transaction, None);
+            session.pending.push(Pending::new(answer, kind, 0, 0..0));
+        }
         Ok(None)
     }
 
@@ -152,7 +104,8 @@ impl SendHandler {
         &self,
         session: &mut SendSession,
         half: &HalfMessage<'_>,
-    ) -> Result<(usize, Option<Arc<Topic>>), Reply> {
+        answer: (ReplyTo, Answer),
+    ) -> Result<(), Reply> {
         let SendSession {
             known_topics,
             batch,
@@ -189,17 +142,26 @@ impl SendHandler {
             prepared_transaction_offset: record.physical_offset,
             ..record.moved_to((queue.topic(), queue.id()), text, self.store_host)
         };
-        let place = batch.len();
+        let first = batch.len();
         batch
             .push(&queue, &parts)
             .map_err(|error| self.refuse_record(&error))?;
-        Ok((place, topic))
+        let kind = (MessageType::Transaction, topic);
+        let pending = Pending::new(answer, kind, queue.id(), first..batch.len());
+        session.pending.push(pending);
+        Ok(())
     }
 
     /// Adds the record that names what is over, if anything is; gives its place.
     pub(super) fn push_op(&self, session: &mut SendSession) -> Option<usize> {
-        if session.ends.is_empty() {
+        if session.endings.len() == 0 {
             return None;
+        }
+        let place = session.batch.len();
+        for sent in &mut session.pending {
+            if let Answer::Ended(Outcome::RolledBack) = sent.answer {
+                sent.records = place..place + 1;
+            }
         }
         let pushed = session
             .endings
@@ -210,29 +172,15 @@ impl SendHandler {
         })
     }
 
-    /// Takes note of what was appended of the turn's ends; gives each with whether it is in the log.
-    pub(super) fn finish_ends(
-        session: &mut SendSession,
-        op: Option<usize>,
-    ) -> impl Iterator<Item = (End, bool)> {
+    /// Takes note of what was appended of the turn's ends.
+    pub(super) fn finish_ends(session: &mut SendSession, op: Option<usize>) {
         let appended = &session.appended;
+        let outcomes = session.pending.iter().filter_map(|sent| match sent.answer {
+            Answer::Ended(outcome) => Some(appended.get(sent.records.clone()).map(|_| outcome)),
+            _ => None,
+        });
         let op = op.and_then(|place| appended.get(place));
-        let outcomes: Vec<_> = session
-            .ends
-            .iter()
-            .map(|end| end.outcome(appended, op.is_some()))
-            .collect();
-        session.endings.finish(op, outcomes.iter().copied());
-        let stored = outcomes.into_iter().map(|outcome| outcome.is_some());
-        session.ends.drain(..).zip(stored)
-    }
-}
-
-fn reply(committed: bool) -> Reply {
-    if committed {
-        Reply::ok()
-    } else {
-        Reply::ok().with_remark(NO_REMARK)
+        session.endings.finish(op, outcomes);
     }
 }
 

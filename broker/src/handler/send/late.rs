@@ -4,7 +4,6 @@
 //! connections it answers. Positions grow in the queue, for a thread appends one turn after the other; a turn that only repeats
 //! what was sent before waits for less, and is answered with those before it.
 
-use super::end_transaction::End;
 use super::reply::{Pending, ReplyTemplate};
 use bytes::BytesMut;
 use common::transport::Connection;
@@ -17,13 +16,11 @@ use store::{Appended, StoreWriter};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-/// The sends of a turn that want to know that they are on the disk.
+/// The requests of a turn that want to know that they are on the disk.
 pub(super) struct Late {
     pub(super) connection: Arc<Connection>,
     pub(super) template: Arc<ReplyTemplate>,
     pub(super) sent: Vec<Pending>,
-    /// Ends of transactions.
-    pub(super) ends: Vec<End>,
     /// Position in the log up to which it has to be on the disk.
     pub(super) end: u64,
     /// Where all of the turn is stored.
@@ -96,10 +93,6 @@ impl Late {
                 .write(&mut frames, sent, code, &self.unique_keys, stored);
         }
         self.connection.write_frames(&frames);
-        for end in &self.ends {
-            // Stored either way, as for sends; an end has no word for "not on the disk yet".
-            self.connection.reply(end.to, end.reply());
-        }
     }
 
     /// The disk has failed: nobody may take this for stored.
@@ -109,9 +102,6 @@ impl Late {
         for sent in &self.sent {
             self.connection
                 .reply(sent.to, self.template.refuse(refusal()));
-        }
-        for end in &self.ends {
-            self.connection.reply(end.to, refusal());
         }
     }
 }

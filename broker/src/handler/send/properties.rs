@@ -19,8 +19,8 @@ pub struct Sent<'a> {
     pub unique_key: Option<&'a str>,
     /// `WAIT`: the producer wants its answer only once the message is durable. True when absent.
     pub wait: bool,
-    /// `DELAY`: a delay level, 0 when absent; `None` if it is no number.
-    pub delay_level: Option<i32>,
+    /// `DELAY`, as the client wrote it.
+    pub delay: Option<&'a str>,
     /// The `TIMER_…` properties.
     pub timer: TimerProperties<'a>,
     /// `TRAN_MSG=true`: a half message.
@@ -61,17 +61,26 @@ pub struct TimerProperties<'a> {
 impl TimerProperties<'_> {
     /// Whether the message asks for a time.
     pub fn asks(&self) -> bool {
+        self.are_there() && self.out_ms.is_none()
+    }
+
+    fn are_there(&self) -> bool {
         let asked = self.delay_sec.or(self.delay_ms).or(self.deliver_ms);
-        asked.is_some() && self.out_ms.is_none()
+        asked.is_some()
     }
 }
 
 impl Sent<'_> {
+    /// The delay level, 0 when there is none; `None` if it is no number.
+    pub fn delay_level(&self) -> Option<i32> {
+        self.delay.map_or(Some(0), |text| text.parse().ok())
+    }
+
     /// What the message is. Of several kinds it is the first in this order, as with the reference.
     pub fn kind(&self) -> MessageType {
         match self {
             _ if self.transactional => MessageType::Transaction,
-            _ if self.delay_level.is_none_or(|level| level > 0) => MessageType::Delay,
+            _ if self.delay_level().is_none_or(|level| level > 0) => MessageType::Delay,
             _ if self.timer.asks() => MessageType::Delay,
             _ if self.sharded => MessageType::Fifo,
             _ if self.priority.is_some() => MessageType::Priority,
@@ -82,21 +91,25 @@ impl Sent<'_> {
 
     /// Whether the message may have to wait before it goes to its queue.
     pub fn is_special(&self) -> bool {
-        self.transactional || self.delay_level != Some(0) || self.timer.asks()
+        self.transactional || self.delay_level() != Some(0) || self.timer.asks()
     }
 
     /// Whether it is the first half of a transaction: a retry that is to be delayed is none any more.
     pub fn is_half(&self, reconsume_times: i32) -> bool {
-        let delayed = self.delay_level.is_some_and(|level| level > 0);
+        let delayed = self.delay_level().is_some_and(|level| level > 0);
         self.transactional && !(reconsume_times > 0 && delayed)
+    }
+
+    /// Whether it is of a kind that has no priority: what asks for that counts, be it granted or not.
+    pub fn forbids_priority(&self) -> bool {
+        self.transactional || self.delay.is_some() || self.timer.are_there() || self.sharded
     }
 
     /// The queue a priority asks for, unless the message is of a kind that has no priority.
     pub fn queue_of_priority(&self, topic: &Topic) -> Option<u32> {
-        let plain = !self.is_special() && !self.sharded;
         let last = topic.write_queue_nums.checked_sub(1)?;
         self.priority
-            .filter(|_| plain)
+            .filter(|_| !self.forbids_priority())
             .and_then(|priority| u32::try_from(priority.min(last)).ok())
     }
 }
@@ -106,7 +119,6 @@ impl Sent<'_> {
 pub fn read<'a>(text: &'a str, stored: &mut String) -> Sent<'a> {
     let mut sent = Sent {
         wait: true,
-        delay_level: Some(0),
         ..Sent::default()
     };
     let (mut names, mut as_is, mut bytes) = (0u64, true, 0);
@@ -144,7 +156,7 @@ fn note<'a>(sent: &mut Sent<'a>, name: &str, value: &'a str) -> bool {
         properties::KEYS => sent.keys = Some(value),
         properties::UNIQUE_KEY => sent.unique_key = Some(value),
         properties::WAIT => sent.wait = value.eq_ignore_ascii_case("true"),
-        properties::DELAY => sent.delay_level = value.parse().ok(),
+        properties::DELAY => sent.delay = Some(value),
         properties::TIMER_DELAY_SEC => sent.timer.delay_sec = Some(value),
         properties::TIMER_DELAY_MS => sent.timer.delay_ms = Some(value),
         properties::TIMER_DELIVER_MS => sent.timer.deliver_ms = Some(value),
@@ -276,6 +288,23 @@ mod tests {
     }
 
     #[test]
+    fn what_asks_for_another_kind_has_no_priority() {
+        let priority = "_SYS_MSG_PRIORITY_\u{1}1\u{2}";
+        for (more, forbids) in [
+            ("", false),
+            ("TRAN_MSG\u{1}false\u{2}", false),
+            ("TRAN_MSG\u{1}true\u{2}", true),
+            ("DELAY\u{1}0\u{2}", true),
+            ("TIMER_DELIVER_MS\u{1}1\u{2}TIMER_OUT_MS\u{1}1\u{2}", true),
+            ("__SHARDINGKEY\u{1}s\u{2}", true),
+        ] {
+            let text = format!("{priority}{more}");
+            let sent = read(&text, &mut String::new());
+            assert_eq!(sent.forbids_priority(), forbids, "{more}");
+        }
+    }
+
+    #[test]
     fn what_matters_is_noted() {
         let text = "TAGS\u{1}A\u{2}KEYS\u{1}k\u{2}UNIQ_KEY\u{1}U\u{2}WAIT\u{1}false\u{2}DELAY\u{1}3\u{2}TRAN_MSG\u{1}true\u{2}";
         let sent = read(text, &mut String::new());
@@ -284,7 +313,7 @@ mod tests {
             keys: Some("k"),
             unique_key: Some("U"),
             wait: false,
-            delay_level: Some(3),
+            delay: Some("3"),
             transactional: true,
             ..Sent::default()
         };
@@ -296,7 +325,7 @@ mod tests {
                 .asks()
         );
         assert_eq!(
-            read("DELAY\u{1}abc\u{2}", &mut String::new()).delay_level,
+            read("DELAY\u{1}abc\u{2}", &mut String::new()).delay_level(),
             None
         );
         assert_eq!(

@@ -25,12 +25,14 @@ impl SendHandler {
         header: &RecallMessageRequestHeader,
         replies: &mut Replies<'_>,
     ) {
-        let cancel = |session: &mut _| self.cancel(session, connection, command, header);
-        if let Err((code, text)) = session.attempt(cancel) {
-            let mut refusal = Reply::error(code, text);
-            refusal.fields.push("MSG_REGION", self.template.region());
-            replies.push(command.reply_to(), refusal);
-        }
+        session.take(command.reply_to(), replies, |session| {
+            let marked = self.cancel(session, connection, command, header);
+            marked.map(|()| None).map_err(|(code, text)| {
+                let mut refusal = Reply::error(code, text);
+                refusal.fields.push("MSG_REGION", self.template.region());
+                refusal
+            })
+        });
     }
 
     fn cancel(
@@ -128,7 +130,7 @@ impl SendHandler {
         let records = first..session.batch.len();
         session.pending.push(Pending {
             unique_key: Some(key),
-            ..Pending::new(answer, (MessageType::Delay, detour.topic), 0, records)
+            ..Pending::new(answer, (MessageType::Delay, Some(detour.topic)), 0, records)
         });
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Answers to sends, written without building maps.
 
 use crate::topic::{MessageType, Topic};
+use crate::transaction::Outcome;
 use bytes::BytesMut;
 use common::wire::reply::ReplyWriter;
 use common::wire::{Reply, ReplyTo};
@@ -66,9 +67,14 @@ impl ReplyTemplate {
         unique_keys: &str,
         stored: &[Appended],
     ) {
+        if let Answer::Ended(outcome) = sent.answer {
+            // Stored in any case; an end has no word for "not on the disk yet".
+            ended(outcome).encode_head(sent.to, out);
+            return;
+        }
         let mut reply = ReplyWriter::new(out, sent.to, code);
         match sent.answer {
-            Answer::Sent => {}
+            Answer::Sent | Answer::Ended(_) => {}
             Answer::Plain => return reply.finish(),
             Answer::Recalled => {
                 let key = sent.unique_key.clone().unwrap_or_default();
@@ -102,7 +108,7 @@ impl ReplyTemplate {
     }
 }
 
-/// A send whose records are in the turn's batch.
+/// A request whose records are in the turn's batch.
 pub(super) struct Pending {
     pub(super) to: ReplyTo,
     pub(super) queue_id: u32,
@@ -119,8 +125,8 @@ pub(super) struct Pending {
     pub(super) answer: Answer,
     /// What it is, for the counters.
     pub(super) kind: MessageType,
-    /// The topic it is stored in.
-    pub(super) topic: Arc<Topic>,
+    /// The topic it is stored in, if it counts there.
+    pub(super) topic: Option<Arc<Topic>>,
     /// Of a half message: the topic it is meant for, and its immunity time in seconds.
     pub(super) half: Option<(Arc<Topic>, u32)>,
 }
@@ -134,13 +140,26 @@ pub(super) enum Answer {
     Recalled,
     /// The code alone.
     Plain,
+    /// That a transaction is over.
+    Ended(Outcome),
+}
+
+/// Remark of answers for which the reference has none.
+pub(super) const NO_REMARK: &str = "not set any response code";
+
+/// The answer to the end of a transaction.
+pub(super) fn ended(outcome: Outcome) -> Reply {
+    match outcome {
+        Outcome::Committed => Reply::ok(),
+        _ => Reply::ok().with_remark(NO_REMARK),
+    }
 }
 
 impl Pending {
     /// A message of its own that says no more than where it is stored, and that waits for the disk.
     pub(super) fn new(
         (to, answer): (ReplyTo, Answer),
-        (kind, topic): (MessageType, Arc<Topic>),
+        (kind, topic): (MessageType, Option<Arc<Topic>>),
         queue_id: u32,
         records: Range<usize>,
     ) -> Self {
@@ -161,6 +180,7 @@ impl Pending {
 
     /// Adds what is new of its records to its topic's counters.
     pub(super) fn count(&self, stored: &[Appended], is_new: impl Fn(usize) -> bool) {
+        let Some(topic) = &self.topic else { return };
         let new = self.records.clone().zip(stored);
         let new = new.filter(|(record, _)| is_new(*record));
         let (messages, bytes) = new.fold((0, 0), |(messages, bytes), (_, one)| {
@@ -169,7 +189,7 @@ impl Pending {
                 bytes + u64::from(one.bytes),
             )
         });
-        self.topic.counters().stored(self.kind, messages, bytes);
+        topic.counters().stored(self.kind, messages, bytes);
     }
 }
 

@@ -30,36 +30,21 @@ impl SendHandler {
         header: ConsumerSendMsgBackRequestHeader,
         replies: &mut Replies<'_>,
     ) {
-        let from = (command.reply_to(), command.version);
-        if self.is_hot(header.offset) {
-            return self.take_one_back(session, from, &header, replies);
-        }
-        self.take_later(connection, from.0, move |this, session, replies| {
-            this.take_one_back(session, from, &header, replies);
-        });
+        let (to, version) = (command.reply_to(), command.version);
+        let position = header.offset;
+        let request = move |this: &Self, session: &mut SendSession| {
+            this.take_back(session, (to, version), &header)
+        };
+        self.take_record(session, (connection, to), position, replies, request);
     }
 
-    fn take_one_back(
-        &self,
-        session: &mut SendSession,
-        (to, version): (ReplyTo, i32),
-        header: &ConsumerSendMsgBackRequestHeader,
-        replies: &mut Replies<'_>,
-    ) {
-        match session.attempt(|session| self.take_back(session, (to, version), header)) {
-            Ok(true) => {}
-            Ok(false) => replies.push(to, Reply::ok()),
-            Err(refusal) => replies.push(to, refusal),
-        }
-    }
-
-    /// False when the group wants nothing back.
+    /// Answers at once when the group wants nothing back.
     fn take_back(
         &self,
         session: &mut SendSession,
         (to, version): (ReplyTo, i32),
         header: &ConsumerSendMsgBackRequestHeader,
-    ) -> Result<bool, Reply> {
+    ) -> Result<Option<Reply>, Reply> {
         let group = &*header.group;
         let Some(config) = self.state.groups.find_or_create(group) else {
             let text = with_faq(&format!("subscription group not exist, {group} "));
@@ -70,7 +55,7 @@ impl SendHandler {
         };
         self.check_writable()?;
         let Ok(queues @ 1..) = u32::try_from(config.retry_queue_nums) else {
-            return Ok(false);
+            return Ok(Some(Reply::ok()));
         };
         let unit = header.unit_mode == Some(true);
         let topic = match self.state.topics.get(&common::names::retry_topic(group)) {
@@ -123,7 +108,7 @@ impl SendHandler {
                 .metrics
                 .died(group, origin.unwrap_or(&record.topic_text()));
         }
-        Ok(true)
+        Ok(None)
     }
 
     /// Puts a copy for another queue into the batch: once more consumed, and from the level that is given.
@@ -177,7 +162,7 @@ impl SendHandler {
         pushed.map_err(|error| self.refuse_record(&error))?;
         let records = first..session.batch.len();
         let answer = (to, Answer::Plain);
-        let pending = Pending::new(answer, (kind, topic), queue.id(), records);
+        let pending = Pending::new(answer, (kind, Some(topic)), queue.id(), records);
         session.pending.push(pending);
         Ok(())
     }

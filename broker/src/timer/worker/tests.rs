@@ -734,7 +734,7 @@ fn figures_tell_when_messages_are_due_and_how_long_they_were_to_wait() {
     let figures = world.worker.timers.figures();
     assert_eq!(figures.soon, [1, 2, 1, 0, 0, 0, 0, 1]);
     let delays = world.worker.timers.delays();
-    let delays = delays.with_label_values(&["t", "local", "disk"]);
+    let delays = delays.collector().with_label_values(&["t"]);
     assert_eq!(delays.get_sample_count(), 6);
     world.work_until(START + 5_500);
     let figures = world.worker.timers.figures();

@@ -29,11 +29,18 @@ fn table(halves: u64) -> Table {
     table
 }
 
+/// What a whole round takes.
+fn taken(table: &mut Table, now: i64, rules: &Rules) -> Vec<Due> {
+    let (mut from, until, mut taken) = (0, table.end(), Vec::new());
+    while from < until {
+        taken.extend(table.due(&mut from, until, now, rules));
+    }
+    taken
+}
+
 fn due(table: &mut Table, now: i64) -> Vec<(u64, Step)> {
-    let until = table.end();
-    let (due, next) = table.due(0, until, now, &RULES);
-    assert_eq!(next, until);
-    due.iter().map(|due| (due.claim.newest, due.step)).collect()
+    let taken = taken(table, now, &RULES).into_iter();
+    taken.map(|due| (due.of.newest, due.step)).collect()
 }
 
 #[test]
@@ -65,15 +72,9 @@ fn a_half_is_asked_about_after_its_time_and_discarded_in_the_end() {
         assert!(table.renewed(0, Some((newest + 1, round)), 0));
     }
     assert_eq!(due(&mut table, 1001), [(3, Step::Discard)]);
-    assert_eq!(table.claim(0), None, "the round has it");
-    table.finish(
-        Claim {
-            first: 0,
-            newest: 3,
-        },
-        Outcome::Discarded,
-        0,
-    );
+    let claim = table.claim(0).unwrap();
+    assert!(!table.renewed(0, None, 0));
+    table.finish(claim, Outcome::Discarded, 0);
     assert_eq!((table.len(), table.marks()), (0, (4, 0)));
 }
 
@@ -166,6 +167,33 @@ fn a_half_that_keeps_many_back_is_renewed_without_a_question() {
     );
     table.skip_to(2 * KEPT_BACK);
     assert_eq!(due(&mut table, 1001), [(0, Step::Renew)]);
+}
+
+#[test]
+fn a_round_goes_on_where_it_was() {
+    let halves = 2 * VISITED as u64 + 10;
+    let mut table = Table::new(0, 0);
+    for offset in 0..halves {
+        let immunity_s = if offset == 5 || offset == halves - 1 {
+            0
+        } else {
+            50
+        };
+        table.open(
+            &Half {
+                immunity_s,
+                ..half(offset)
+            },
+            0,
+        );
+    }
+    assert_eq!(
+        due(&mut table, 1001),
+        [(5, Step::Check), (halves - 1, Step::Check)]
+    );
+    let mut from = 6;
+    assert_eq!(table.due(&mut from, halves, 0, &RULES), None);
+    assert_eq!(from, 6 + VISITED as u64);
 }
 
 #[test]
@@ -306,12 +334,11 @@ impl World {
             5..7 => self.end(),
             7 => {
                 if self.round.is_empty() {
-                    let until = self.table.end();
                     let rules = Rules {
                         keep_ms: 3000,
                         ..RULES
                     };
-                    self.round = self.table.due(0, until, self.now, &rules).0;
+                    self.round = taken(&mut self.table, self.now, &rules);
                 }
             }
             8 => self.renew(),
@@ -372,18 +399,19 @@ impl World {
         let mut over: Vec<u64> = self.table.owed().collect();
         for due in std::mem::take(&mut self.round) {
             if due.step == Step::Discard {
-                self.log
-                    .push(Record::End(due.claim.first, Outcome::Discarded));
-                over.extend(due.claim.offsets());
-                self.news
-                    .push(News::Finished(due.claim, Outcome::Discarded));
+                if let Some(claim) = self.table.claim(due.of.first) {
+                    self.log.push(Record::End(claim.first, Outcome::Discarded));
+                    over.extend(claim.offsets());
+                    self.news.push(News::Finished(claim, Outcome::Discarded));
+                }
+                self.table.renewed(due.of.first, None, self.now);
             } else if self.rng.random_bool(0.1) {
-                self.table.renewed(due.claim.first, None, self.now);
+                self.table.renewed(due.of.first, None, self.now);
             } else {
-                let offset = self.push_half(Some(due.claim.first), due.checks + 1);
-                replaced.push(due.claim.newest);
+                let offset = self.push_half(Some(due.of.first), due.checks + 1);
+                replaced.push(due.of.newest);
                 self.news
-                    .push(News::Renewed(due.claim.first, offset, due.checks + 1));
+                    .push(News::Renewed(due.of.first, offset, due.checks + 1));
             }
         }
         if !replaced.is_empty() {
@@ -410,7 +438,9 @@ impl World {
                     );
                 }
                 News::Op(offset, halves) => self.table.recorded(offset, &halves),
-                News::Finished(claim, outcome) => self.table.finish(claim, outcome, self.now),
+                News::Finished(claim, outcome) => {
+                    self.table.finish(claim, outcome, self.now);
+                }
                 News::Renewed(first, offset, checks) => {
                     self.table.renewed(first, Some((offset, checks)), self.now);
                 }

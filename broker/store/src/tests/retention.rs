@@ -331,6 +331,29 @@ fn request_waits_until_it_is_known_what_still_waits() {
 }
 
 #[test]
+fn request_is_over_although_the_very_first_message_still_waits() {
+    let config = StoreConfig {
+        needed_from: Arc::default(),
+        retention: RetentionConfig {
+            continuously: false,
+            hours: Vec::new(),
+            ..config(FlushMode::Async).retention
+        },
+        ..config(FlushMode::Async)
+    };
+    let bench = Bench::with(SimFiles::new(), config);
+    filled(&bench);
+    expire(&bench);
+    bench.reader.need_from(0);
+    bench.writer.delete_expired();
+    bench.writer.0.clean.step();
+    // From here on one that is still there would be served.
+    bench.reader.need_from(u64::MAX);
+    bench.writer.0.clean.step();
+    assert_eq!(start(&bench), 0);
+}
+
+#[test]
 fn too_full_a_disk_refuses_messages_until_there_is_room() {
     let config = StoreConfig {
         retention: RetentionConfig {

@@ -23,10 +23,9 @@ impl Served for Disk {
         let late = Late {
             connection: Arc::clone(connection),
             template: Arc::new(ReplyTemplate::new(host, "r", false)),
-            ends: Vec::new(),
             sent: vec![Pending::new(
                 (command.reply_to(), Answer::Sent),
-                (MessageType::Normal, Arc::clone(&self.topic)),
+                (MessageType::Normal, Some(Arc::clone(&self.topic))),
                 3,
                 0..1,
             )],
