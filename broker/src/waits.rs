@@ -31,7 +31,7 @@ impl Waits {
     }
 
     /// What Prometheus asks for.
-    pub fn collector(&self) -> Box<HistogramVec> {
-        Box::new(self.0.clone())
+    pub fn collector(&self) -> HistogramVec {
+        self.0.clone()
     }
 }

@@ -40,8 +40,9 @@ impl BrokerFigures {
         ];
         let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned()));
         let registry = Registry::new_custom(None, Some(labels.into()))?;
-        registry.register(self.timers.delays().collector())?;
-        registry.register(self.transactions.waits().collector())?;
+        for waits in [self.timers.delays(), self.transactions.waits()] {
+            registry.register(Box::new(waits.collector()))?;
+        }
         register(&registry, move |families| {
             self.fill_topics(families);
             self.fill_deliveries(families);

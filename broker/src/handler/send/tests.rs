@@ -55,7 +55,7 @@ async fn a_commit_is_counted_by_how_long_its_half_message_has_waited() {
     for (half, flag) in [(0, 8), (1, 12), (2, 8), (2, 8)] {
         assert_eq!(end(&client, halves[half], "g", flag).await, 0);
     }
-    let families = prometheus::core::Collector::collect(&*stored.transactions.waits().collector());
+    let families = prometheus::core::Collector::collect(&stored.transactions.waits().collector());
     let histogram = families[0].get_metric()[0].get_histogram();
     assert_eq!(families[0].name(), "rocketmq_finish_message_latency");
     assert_eq!(histogram.get_sample_count(), 2);
