@@ -2,9 +2,9 @@
 
 use crate::delivery::{Account, Ledger, Outbox};
 use crate::kv::KvAtStart;
-use crate::schedule::{Scheduler, SchedulerParts};
+use crate::schedule::{self, SchedulerParts};
 use crate::state::State;
-use crate::thread::Bell;
+use crate::thread::{Bell, Steps};
 use crate::timer::Timers;
 use crate::transaction::{Checks, Transactions};
 use common::server::Failure;
@@ -16,8 +16,9 @@ pub(super) struct Deliveries {
     pub(super) ledger: Ledger,
     /// Of transactions.
     pub(super) checks: Arc<Checks>,
-    scheduler: Scheduler,
     pub(super) timers: Timers,
+    /// Those of delay levels and timers.
+    threads: Vec<Steps>,
 }
 
 impl Deliveries {
@@ -53,7 +54,7 @@ impl Deliveries {
             let (topics, clock) = (state.topics.clone(), Arc::clone(clock));
             Outbox::new(writer.clone(), topics, address, clock)
         };
-        let scheduler = Scheduler::start(SchedulerParts {
+        let levels = schedule::start(SchedulerParts {
             levels: state.config.message_delay_level.levels.clone(),
             offsets: state.delays.clone(),
             reader: reader.clone(),
@@ -62,21 +63,18 @@ impl Deliveries {
             metrics: state.metrics.clone(),
             clock: Arc::clone(clock),
         })?;
-        timers
-            .start(writer, outbox(), ledger.clone(), address)
-            .map_err(Failure::runtime)?;
+        let timed = timers.start(writer, outbox(), ledger.clone(), address)?;
         Ok(Self {
             ledger,
             checks,
-            scheduler,
             timers,
+            threads: timed.into_iter().chain([levels]).collect(),
         })
     }
 
     /// Ends, and brings to the disk what was delivered.
     pub(super) fn stop(self) {
-        self.scheduler.stop();
-        self.timers.stop();
+        self.threads.into_iter().for_each(Steps::stop);
         if let Err(error) = self.ledger.settle() {
             tracing::warn!(%error, "what was delivered last is read from the log by the next start");
         } else if let Err(error) = self.timers.hand_over() {

@@ -218,9 +218,5 @@ impl Ledger {
 }
 
 pub(super) fn mark_row(mark: u64) -> Change {
-    Change {
-        family: Family::Exchange,
-        key: MARK_KEY.into(),
-        value: Some(mark.to_be_bytes().into()),
-    }
+    Change::put(Family::Exchange, MARK_KEY, mark.to_be_bytes())
 }

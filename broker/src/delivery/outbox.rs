@@ -125,18 +125,10 @@ impl Outbox {
             .zip(messages)
             .map(|(delivery, message)| (delivery.origin, message.as_ref().map(fingerprint)))
             .collect();
+        let (queue, body) = ((DELIVERY_NOTE_TOPIC, 0), note::encode(kind, &entries));
         let note = RecordParts {
-            topic: DELIVERY_NOTE_TOPIC,
-            queue_id: 0,
-            flag: 0,
             sys_flag: note::SYS_FLAG,
-            born_timestamp: self.clock.now().0,
-            born_host: self.host,
-            store_host: self.host,
-            reconsume_times: 0,
-            prepared_transaction_offset: 0,
-            body: &note::encode(kind, &entries),
-            properties: "",
+            ..RecordParts::of_broker(self.host, self.clock.now().0, queue, &body, "")
         };
         self.batch.begin_group();
         for parts in std::iter::once(&note).chain(messages.iter().flatten()) {

@@ -79,3 +79,14 @@ pub struct Change {
     /// Its value from now on; `None`: it goes.
     pub value: Option<Box<[u8]>>,
 }
+
+impl Change {
+    /// A row of this table that is there from now on.
+    pub fn put(family: Family, key: &[u8], value: impl Into<Box<[u8]>>) -> Self {
+        Self {
+            family,
+            key: key.into(),
+            value: Some(value.into()),
+        }
+    }
+}

@@ -6,7 +6,7 @@ mod offsets;
 mod scheduler;
 
 pub use offsets::DelayOffsets;
-pub use scheduler::{Scheduler, SchedulerParts};
+pub use scheduler::{SchedulerParts, start};
 
 #[cfg(test)]
 mod tests;

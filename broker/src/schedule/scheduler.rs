@@ -4,14 +4,13 @@ use super::message::Waiting;
 use super::offsets::DelayOffsets;
 use crate::delivery::{Delivery, Kind, Ledger, Outbox};
 use crate::metrics::Metrics;
-use crate::thread::{Bell, spawn_critical};
+use crate::thread::Steps;
 use bytes::Bytes;
 use common::clock::Clock;
 use common::ids::PhysicalOffset;
 use common::names::{SCHEDULE_GROUP, SCHEDULE_TOPIC};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 use store::{DelayLevels, StoreReader, Unit};
 
@@ -42,32 +41,13 @@ pub struct SchedulerParts {
     pub clock: Arc<dyn Clock>,
 }
 
-/// The running thread.
-pub struct Scheduler {
-    /// Rings when it is to end.
-    bell: Arc<Bell>,
-    thread: JoinHandle<()>,
-}
-
-impl Scheduler {
-    /// Starts to deliver.
-    ///
-    /// # Errors
-    /// There is no thread.
-    pub fn start(parts: SchedulerParts) -> std::io::Result<Self> {
-        let bell = Arc::<Bell>::default();
-        let told = Arc::clone(&bell);
-        let work = move || Worker::new(parts).run(&told);
-        let thread = spawn_critical("schedule", work)?;
-        Ok(Self { bell, thread })
-    }
-
-    /// Ends the thread between two batches. Blocks for that.
-    pub fn stop(self) {
-        self.bell.ring();
-        // A panic there has ended the process.
-        let _ = self.thread.join();
-    }
+/// Starts to deliver.
+///
+/// # Errors
+/// There is no thread.
+pub fn start(parts: SchedulerParts) -> std::io::Result<Steps> {
+    let mut worker = Worker::new(parts);
+    Steps::start("schedule", Arc::default(), move || worker.round())
 }
 
 pub(super) struct Worker {
@@ -116,21 +96,17 @@ impl Worker {
         }
     }
 
-    fn run(mut self, stop: &Bell) {
-        let mut pause = Duration::ZERO;
-        while !stop.wait(pause) {
-            pause = self.look;
-            for queue_id in 0..self.queues {
-                match self.serve(queue_id) {
-                    Turn::More => pause = Duration::ZERO,
-                    Turn::Wait(time) => pause = pause.min(time),
-                    Turn::Failed => {
-                        pause = AFTER_FAILURE;
-                        break;
-                    }
-                }
+    /// Gives every level its turn; how long to wait for the next round.
+    fn round(&mut self) -> Duration {
+        let mut pause = self.look;
+        for queue_id in 0..self.queues {
+            match self.serve(queue_id) {
+                Turn::More => pause = Duration::ZERO,
+                Turn::Wait(time) => pause = pause.min(time),
+                Turn::Failed => return AFTER_FAILURE,
             }
         }
+        pause
     }
 
     /// Delivers one batch of a level.

@@ -153,11 +153,8 @@ impl Check {
 
 impl Meta {
     fn row(&self) -> Change {
-        Change {
-            family: Family::Exchange,
-            key: META_KEY.into(),
-            value: Some(serde_json::to_vec(self).unwrap_or_default().into()),
-        }
+        let row = serde_json::to_vec(self).unwrap_or_default();
+        Change::put(Family::Exchange, META_KEY, row)
     }
 
     /// Notes how far messages are filed, and gives the row that says so.
@@ -210,7 +207,6 @@ impl Timers {
             bell,
             root,
             state: Mutex::new(state),
-            thread: Mutex::default(),
             meta: Mutex::new(Meta::default()),
             delays: Waits::new(
                 "rocketmq_delay_message_latency",

@@ -3,7 +3,7 @@
 use super::row::Row;
 use super::row::{Filed, RowKey};
 use super::window::slot_ms;
-use super::worker::{Asked, Worker, range, rows};
+use super::worker::{Worker, range, rows};
 use crate::kv::Change;
 use common::message::RecordView;
 use common::names::TIMER_TOPIC;
@@ -139,7 +139,12 @@ impl Worker {
         }
         for markers in groups.into_values() {
             let (first, last) = markers[0].bounds();
-            self.read(Asked::Group(markers), first, Some(last));
+            self.read(first, Some(last), move |worker, page, now| {
+                for marker in &markers {
+                    worker.asked_about.remove(&marker.at);
+                }
+                worker.cancelled(&markers, &page.unwrap_or_default(), now);
+            });
         }
     }
 

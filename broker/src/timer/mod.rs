@@ -30,7 +30,7 @@ pub use rules::{Refusal, TimerRules};
 use crate::config::BrokerConfig;
 use crate::delivery::{Account, Kind, Ledger, Outbox};
 use crate::kv::{Change, Kv};
-use crate::thread::{Bell, spawn_critical};
+use crate::thread::{Bell, Steps};
 use crate::waits::Waits;
 use common::clock::{Clock, Millis};
 use common::message::RecordView;
@@ -46,7 +46,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::thread::JoinHandle;
 use store::{StoreReader, StoreWriter};
 use worker::Worker;
 
@@ -80,7 +79,6 @@ struct Shared {
     /// The store's directory.
     root: PathBuf,
     state: Mutex<State>,
-    thread: Mutex<Option<JoinHandle<()>>>,
     /// What was found in kv and the files at the start.
     meta: Mutex<Meta>,
     /// See [`Timers::delays`].
@@ -117,7 +115,6 @@ struct State {
     late_ms: i64,
     /// Messages in memory, while more are due than one delivery takes.
     overdue: i64,
-    stopping: bool,
 }
 
 /// How many messages wait, and what has passed.
@@ -310,26 +307,16 @@ impl Timers {
         outbox: Outbox,
         ledger: Ledger,
         host: SocketAddr,
-    ) -> io::Result<()> {
+    ) -> io::Result<Option<Steps>> {
         if !self.rules().enabled {
-            return Ok(());
+            return Ok(None);
         }
         store.queue(common::names::TIMER_TOPIC, 0).watch();
         let mut worker = Worker::new(self.clone(), outbox, ledger, host);
         // What was delivered before it was filed is forgotten once the ledger has settled.
         while !self.shared.state.lock().done.is_empty() && !worker.file(self.shared.now().0) {}
-        *self.shared.thread.lock() = Some(spawn_critical("timers", move || worker.run())?);
-        Ok(())
-    }
-
-    /// Ends the thread. What waits stays where it is.
-    pub fn stop(&self) {
-        self.shared.state.lock().stopping = true;
-        self.shared.bell.ring();
-        if let Some(thread) = self.shared.thread.lock().take() {
-            // A panic there has ended the process.
-            let _ = thread.join();
-        }
+        let bell = Arc::clone(&self.shared.bell);
+        Steps::start("timers", bell, move || worker.turn()).map(Some)
     }
 }
 

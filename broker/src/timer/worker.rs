@@ -28,18 +28,11 @@ const IDLE_MS: i64 = 60_000;
 /// Longest time without a look at what is too old.
 pub(super) const LONGEST_LOOK_MS: i64 = 3_600_000;
 
-/// What a page was asked for.
-pub(super) enum Asked {
-    /// The rows due next, from here on.
-    Window(RowKey),
-    /// A walk over all rows.
-    Sweep,
-    /// Rows of one slot and key: these cancel others.
-    Group(Vec<RowKey>),
-}
+/// What is done with rows that were asked for, unless they could not be read.
+type Answer = Box<dyn FnOnce(&mut Worker, Option<Vec<(RowKey, Row)>>, i64) + Send>;
 
 /// Pages that have come.
-type Mail = Arc<Mutex<Vec<(Asked, Page)>>>;
+type Mail = Arc<Mutex<Vec<(Answer, Page)>>>;
 
 pub(super) struct Worker {
     pub(super) timers: Timers,
@@ -112,24 +105,18 @@ impl Worker {
         &self.timers.shared
     }
 
-    /// Works until the broker stops.
-    pub(super) fn run(mut self) {
-        loop {
-            let started = self.shared().clock.monotonic();
-            let step = self.step(self.shared().now().0);
-            if self.shared().state.lock().stopping {
-                return;
-            }
-            if step.storm {
-                let pause = self.shared().clock.monotonic().saturating_sub(started);
-                std::thread::sleep(pause.min(LONGEST_PAUSE));
-                continue;
-            }
-            let wait = step.next.saturating_sub(self.shared().now().0);
-            if let Ok(wait @ 1..) = u64::try_from(wait) {
-                self.shared().bell.wait(Duration::from_millis(wait));
-            }
+    /// A step of the thread; how long to wait for the next one.
+    pub(super) fn turn(&mut self) -> Duration {
+        let started = self.shared().clock.monotonic();
+        let step = self.step(self.shared().now().0);
+        if step.storm {
+            let pause = self.shared().clock.monotonic().saturating_sub(started);
+            // Whatever rings.
+            std::thread::sleep(pause.min(LONGEST_PAUSE));
+            return Duration::ZERO;
         }
+        let wait = step.next.saturating_sub(self.shared().now().0);
+        Duration::from_millis(u64::try_from(wait).unwrap_or(0))
     }
 
     /// Files, delivers a batch, rolls some on, and asks for the pages it needs.
@@ -190,7 +177,14 @@ impl Worker {
 
     fn ask(&mut self) {
         if let Some(from) = self.window.ask() {
-            self.read(Asked::Window(from), from, None);
+            self.read(from, None, move |worker, page, _| {
+                let Some(page) = page else {
+                    return worker.window.give_up();
+                };
+                let state = worker.timers.shared.state.lock();
+                let gone = |key: &RowKey| state.done.contains(&key.at);
+                worker.window.add(from, page, gone);
+            });
         }
         if let Some(sweep) = &mut self.sweep
             && !sweep.asked
@@ -198,44 +192,36 @@ impl Worker {
         {
             sweep.asked = true;
             let next = sweep.next;
-            self.read(Asked::Sweep, next, None);
+            self.read(next, None, |worker, page, now| match page {
+                Some(page) => worker.swept(page, now),
+                None => worker.sweep.iter_mut().for_each(|s| s.asked = false),
+            });
         }
     }
 
-    pub(super) fn read(&self, asked: Asked, from: RowKey, to: Option<RowKey>) {
+    /// Asks for a page of rows, which come with a later step.
+    pub(super) fn read(
+        &self,
+        from: RowKey,
+        to: Option<RowKey>,
+        answer: impl FnOnce(&mut Self, Option<Vec<(RowKey, Row)>>, i64) + Send + 'static,
+    ) {
         let (mail, bell) = (Arc::clone(&self.mail), Arc::clone(&self.shared().bell));
         self.shared().kv.read_then(range(from, to), move |page| {
-            mail.lock().push((asked, page));
+            mail.lock().push((Box::new(answer), page));
             bell.ring();
         });
     }
 
     fn read_mail(&mut self, now: i64) {
         let mail = std::mem::take(&mut *self.mail.lock());
-        for (asked, page) in mail {
-            match (asked, page) {
-                (Asked::Window(from), Ok(page)) => {
-                    let state = self.timers.shared.state.lock();
-                    let gone = |key: &RowKey| state.done.contains(&key.at);
-                    self.window.add(from, rows(page), gone);
-                }
-                (Asked::Sweep, Ok(page)) => self.swept(rows(page), now),
-                (Asked::Group(markers), page) => {
-                    for marker in &markers {
-                        self.asked_about.remove(&marker.at);
-                    }
-                    self.cancelled(&markers, &rows(page.unwrap_or_default()), now);
-                }
-                (asked, Err(error)) => {
-                    match asked {
-                        Asked::Sweep => self.sweep.iter_mut().for_each(|s| s.asked = false),
-                        _ => self.window.give_up(),
-                    }
-                    if !matches!(*error, KvError::Stopping) {
-                        self.failed(now, "timed messages cannot be read from kv", &error);
-                    }
-                }
+        for (answer, page) in mail {
+            if let Err(error) = &page
+                && !matches!(**error, KvError::Stopping)
+            {
+                self.failed(now, "timed messages cannot be read from kv", error);
             }
+            answer(self, page.map(rows).ok(), now);
         }
     }
 }

@@ -152,11 +152,7 @@ impl Transactions {
             let reader = &self.shared.reader;
             reader.replay(from, &mut |record| self.replayed(record))?;
         }
-        let known = Change {
-            family: Family::Exchange,
-            key: KNOWN_KEY.into(),
-            value: Some(1_u64.to_be_bytes().into()),
-        };
+        let known = Change::put(Family::Exchange, KNOWN_KEY, 1_u64.to_be_bytes());
         if let Err(error) = start.kv().store([known]) {
             tracing::warn!(%error, "transactions are taken over again at the next start");
         }
@@ -238,20 +234,10 @@ impl Transactions {
         if !ended {
             names_of::write(&mut text, RENEWED, "true");
         }
-        let parts = RecordParts {
-            topic: TRANS_OP_HALF_TOPIC,
-            queue_id: 0,
-            flag: 0,
-            sys_flag: 0,
-            born_timestamp: self.now(),
-            born_host: self.shared.store_host,
-            store_host: self.shared.store_host,
-            reconsume_times: 0,
-            prepared_transaction_offset: 0,
-            body: body.as_bytes(),
-            properties: &text,
-        };
-        batch.push(&writer.queue(TRANS_OP_HALF_TOPIC, 0), &parts)
+        let queue = (TRANS_OP_HALF_TOPIC, 0);
+        let (host, now) = (self.shared.store_host, self.now());
+        let parts = RecordParts::of_broker(host, now, queue, body.as_bytes(), &text);
+        batch.push(&writer.queue(queue.0, queue.1), &parts)
     }
 
     /// Writes an op record for halves that are over and named by none.

@@ -121,6 +121,31 @@ pub struct RecordParts<'a> {
     pub properties: &'a str,
 }
 
+impl<'a> RecordParts<'a> {
+    /// A record that the broker at `host` makes itself, at `now` in milliseconds since 1970.
+    pub fn of_broker(
+        host: SocketAddr,
+        now: i64,
+        (topic, queue_id): (&'a str, u32),
+        body: &'a [u8],
+        properties: &'a str,
+    ) -> Self {
+        Self {
+            topic,
+            queue_id,
+            flag: 0,
+            sys_flag: 0,
+            born_timestamp: now,
+            born_host: host,
+            store_host: host,
+            reconsume_times: 0,
+            prepared_transaction_offset: 0,
+            body,
+            properties,
+        }
+    }
+}
+
 /// Where in an encoded record the fields stand that are filled in last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Encoded {

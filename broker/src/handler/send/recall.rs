@@ -110,18 +110,11 @@ impl SendHandler {
         let routes = &mut session.known_topics;
         let detour = self.redirect(routes, (names::TIMER_TOPIC, 0), to, &mut text)?;
         let first = session.batch.len();
+        let queue = (detour.queue.topic(), detour.queue.id());
+        let now = self.state.clock.now().0;
         let parts = RecordParts {
-            topic: detour.queue.topic(),
-            queue_id: detour.queue.id(),
-            flag: 0,
-            sys_flag: 0,
-            born_timestamp: self.state.clock.now().0,
             born_host: connection.peer(),
-            store_host: self.store_host,
-            reconsume_times: 0,
-            prepared_transaction_offset: 0,
-            body: b"0",
-            properties: &text,
+            ..RecordParts::of_broker(self.store_host, now, queue, b"0", &text)
         };
         let pushed = session.batch.push(&detour.queue, &parts);
         pushed.map_err(|error| self.refuse_record(&error))?;

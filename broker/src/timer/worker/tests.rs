@@ -183,7 +183,6 @@ impl World {
 
     /// Ends in order, as the broker does.
     fn stop(self) {
-        self.worker.timers.stop();
         self.ledger.settle().unwrap();
         self.worker.timers.hand_over().unwrap();
         self.kv.shutdown().unwrap();

@@ -57,3 +57,16 @@ async fn an_old_message_comes_back_outside_of_the_turn() {
     assert_eq!(answer.code, response_code::SUCCESS, "{:?}", answer.remark);
     assert_eq!(stored.reader.max_offset("%DLQ%consumers", 0), 1);
 }
+
+#[tokio::test]
+async fn of_two_ends_of_an_old_half_the_first_one_counts() {
+    const HALVES: u64 = 20;
+    let (stored, _loopback, client) = serve(OLD());
+    for _ in 0..HALVES {
+        let half = send(&client, HALF, b"body").await;
+        let commit = end(&client, half, "g", sys_flag::TRANSACTION_COMMIT);
+        let rollback = end(&client, half, "g", sys_flag::TRANSACTION_ROLLBACK);
+        assert_eq!(tokio::join!(commit, rollback), (0, 0));
+    }
+    assert_eq!(stored.reader.max_offset("t", 0), HALVES);
+}
