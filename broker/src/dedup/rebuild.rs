@@ -119,14 +119,9 @@ impl Deduplication {
             return None;
         }
         let due = due.filter(|_| stored_in == names::TIMER_TOPIC);
-        let handle = due.and_then(|due| due.parse().ok()).map(|due: i64| {
-            let handle = RecallHandle {
-                topic: asked_topic.to_owned(),
-                broker_name: self.broker_name.clone(),
-                due: due.saturating_add(1),
-                unique_key: unique_key.to_owned(),
-            };
-            handle.encode().into()
+        let handle = due.and_then(|due| due.parse().ok()).map(|slot| {
+            let broker_name = &self.broker_name;
+            RecallHandle::of_slot(slot, asked_topic, broker_name, unique_key).encode()
         });
         let first = First {
             appended: Appended {
@@ -136,7 +131,7 @@ impl Deduplication {
                 bytes: record.total_size,
             },
             queue_id: asked_queue,
-            recall_handle: handle,
+            recall_handle: handle.map(Into::into),
         };
         let fingerprint = Fingerprint {
             hash: self.hash(topic, unique_key),

@@ -3,7 +3,7 @@
 use super::Timers;
 use super::delivering::Timer;
 use super::row::RowKey;
-use super::window::{PAGE_ROWS, slot_ms};
+use super::window::PAGE_ROWS;
 use super::worker::{range, rows};
 use crate::kv::KvError;
 use common::ids::PhysicalOffset;
@@ -85,19 +85,15 @@ impl Timers {
         if markers.any(|(_, carries)| filed.is_cancelled_by(carries, topic_in_key)) {
             return None;
         }
-        let handle = RecallHandle {
-            topic: filed.topic.to_owned(),
-            broker_name: broker_name.to_owned(),
-            due: slot_ms(key.slot) + 1,
-            unique_key: filed.unique_key.to_owned(),
-        };
+        let (topic, unique_key) = (filed.topic, filed.unique_key);
+        let handle = RecallHandle::of_slot(key.slot, topic, broker_name, unique_key);
         Some(WaitingTimer {
-            topic: filed.topic.to_owned(),
+            topic: topic.to_owned(),
             queue_id: filed.queue_id,
             deliver_time: due,
             store_timestamp: view.store_timestamp,
             body_bytes: view.body.len() as u64,
-            unique_key: filed.unique_key.to_owned(),
+            unique_key: unique_key.to_owned(),
             rolled: filed.rolled,
             recall_handle: handle.encode(),
         })

@@ -33,7 +33,9 @@ use crate::kv::{Change, Kv};
 use crate::thread::{Bell, Steps};
 use crate::waits::Waits;
 use common::clock::{Clock, Millis};
+use common::ids::PhysicalOffset;
 use common::message::RecordView;
+use common::names::TIMER_TOPIC;
 use common::wire::body::DataVersion;
 use files::{HandedOver, Meta};
 use hashbrown::{HashMap, HashSet};
@@ -260,13 +262,9 @@ impl Timers {
     /// How the timers stand.
     pub fn figures(&self) -> TimerFigures {
         let shared = &*self.shared;
-        let end = shared.reader.max_offset(common::names::TIMER_TOPIC, 0);
+        let end = shared.reader.max_offset(TIMER_TOPIC, 0);
         let state = shared.state.lock();
-        let first = || {
-            shared
-                .reader
-                .store_time_of(common::names::TIMER_TOPIC, 0, state.filed)
-        };
+        let first = || shared.reader.store_time_of(TIMER_TOPIC, 0, state.filed);
         let first = (state.filed < end).then(first).flatten();
         let filing_late_ms = first.map_or(0, |stored| (shared.now().0 - stored).max(0));
         TimerFigures {
@@ -311,7 +309,7 @@ impl Timers {
         if !self.rules().enabled {
             return Ok(None);
         }
-        store.queue(common::names::TIMER_TOPIC, 0).watch();
+        store.queue(TIMER_TOPIC, 0).watch();
         let mut worker = Worker::new(self.clone(), outbox, ledger, host);
         // What was delivered before it was filed is forgotten once the ledger has settled.
         while !self.shared.state.lock().done.is_empty() && !worker.file(self.shared.now().0) {}
@@ -353,7 +351,7 @@ impl Account for Timers {
             return;
         }
         let shared = &*self.shared;
-        let record = shared.reader.record_at(common::ids::PhysicalOffset(origin));
+        let record = shared.reader.record_at(PhysicalOffset(origin));
         let record = record
             .as_deref()
             .and_then(|bytes| RecordView::parse(bytes).ok());
@@ -387,7 +385,7 @@ impl Account for Timers {
             return u64::MAX;
         }
         let state = self.shared.state.lock();
-        let unfiled = reader.position_of(common::names::TIMER_TOPIC, 0, state.filed);
+        let unfiled = reader.position_of(TIMER_TOPIC, 0, state.filed);
         unfiled.map_or(state.oldest, |unfiled| unfiled.min(state.oldest))
     }
 }

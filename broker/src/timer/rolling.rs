@@ -6,7 +6,6 @@ use super::window::{PAGE_ROWS, slot_ms};
 use super::worker::{LONGEST_LOOK_MS, Worker};
 use crate::delivery::Kind;
 use common::ids::PhysicalOffset;
-use common::message::RecordView;
 use common::names::TIMER_TOPIC;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -46,19 +45,11 @@ impl Worker {
         let roll_ms = shared.roll_ms.load(Ordering::Relaxed);
         if now >= self.next_look && self.sweep.is_none() && self.rolling.is_empty() {
             self.next_look = now + (roll_ms / 8).clamp(1_000, LONGEST_LOOK_MS);
-            let oldest =
-                shared
-                    .reader
-                    .offset_by_time(TIMER_TOPIC, 0, now - roll_ms, Boundary::Lower);
-            let record = shared.reader.record_of(TIMER_TOPIC, 0, oldest);
-            let view = record
-                .as_deref()
-                .and_then(|bytes| RecordView::parse(bytes).ok());
-            let roll_before = match view {
-                Some(view) => u64::try_from(view.physical_offset).unwrap_or(0),
-                // All are older.
-                None => shared.reader.status().max_physical,
-            };
+            let (reader, kept_since) = (&shared.reader, now - roll_ms);
+            let oldest = reader.offset_by_time(TIMER_TOPIC, 0, kept_since, Boundary::Lower);
+            // Without one all are older.
+            let roll_before = reader.position_of(TIMER_TOPIC, 0, oldest);
+            let roll_before = roll_before.unwrap_or_else(|| reader.status().max_physical);
             if roll_before > self.oldest {
                 self.sweep = Some(Sweep::new(0, roll_before));
             }

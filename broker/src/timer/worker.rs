@@ -6,7 +6,6 @@ use super::window::{PAGE_ROWS, Window};
 use super::{Shared, Timers};
 use crate::delivery::{Ledger, Outbox};
 use crate::kv::{Family, KvError, Page, Range};
-use common::message::RecordView;
 use common::names::TIMER_TOPIC;
 use hashbrown::HashSet;
 use parking_lot::Mutex;
@@ -76,9 +75,7 @@ impl Worker {
         let shared = &timers.shared;
         let filed = shared.state.lock().filed;
         let status = shared.reader.status();
-        let first = shared.reader.record_of(TIMER_TOPIC, 0, filed);
-        let first = first
-            .and_then(|bytes| u64::try_from(RecordView::parse(&bytes).ok()?.physical_offset).ok());
+        let first = shared.reader.position_of(TIMER_TOPIC, 0, filed);
         Self {
             outbox,
             ledger,

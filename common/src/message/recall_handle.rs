@@ -19,6 +19,16 @@ pub struct RecallHandle {
 const VERSION: &str = "v1";
 
 impl RecallHandle {
+    /// The handle of a message that waits in a slot of a broker: it is due once that is over.
+    pub fn of_slot(slot: u64, topic: &str, broker_name: &str, unique_key: &str) -> Self {
+        Self {
+            topic: topic.to_owned(),
+            broker_name: broker_name.to_owned(),
+            due: i64::try_from(slot).unwrap_or(i64::MAX).saturating_add(1),
+            unique_key: unique_key.to_owned(),
+        }
+    }
+
     /// The text that travels.
     pub fn encode(&self) -> String {
         let (topic, broker, key) = (&self.topic, &self.broker_name, &self.unique_key);

@@ -131,12 +131,8 @@ impl SendHandler {
         names_of::write(text, names_of::TIMER_OUT_MS, &slot.to_string());
         let mut detour = self.redirect(routes, (names::TIMER_TOPIC, 0), to, text)?;
         if !names::is_retry_topic(to.topic) {
-            let handle = RecallHandle {
-                topic: to.topic.to_owned(),
-                broker_name: self.settings().config.broker_name.clone(),
-                due: i64::try_from(slot).unwrap_or(i64::MAX - 1) + 1,
-                unique_key: to.unique_key.to_owned(),
-            };
+            let broker_name = &self.settings().config.broker_name;
+            let handle = RecallHandle::of_slot(slot, to.topic, broker_name, to.unique_key);
             detour.recall_handle = Some(handle.encode());
         }
         Ok(Some(detour))

@@ -27,8 +27,7 @@ impl SendHandler {
     ) {
         session.take(command.reply_to(), replies, |session| {
             let marked = self.cancel(session, connection, command, header);
-            marked.map(|()| None).map_err(|(code, text)| {
-                let mut refusal = Reply::error(code, text);
+            marked.map(|()| None).map_err(|mut refusal| {
                 refusal.fields.push("MSG_REGION", self.template.region());
                 refusal
             })
@@ -41,10 +40,10 @@ impl SendHandler {
         connection: &Connection,
         command: &Command,
         header: &RecallMessageRequestHeader,
-    ) -> Result<(), (i32, String)> {
+    ) -> Result<(), Reply> {
         let topic = &*header.topic;
         let settings = self.settings();
-        let refuse = |code, why: &str| Err((code, format!("recall failed, {why}")));
+        let refuse = |code, why: &str| Err(Reply::error(code, format!("recall failed, {why}")));
         if !settings.config.recall_message_enable {
             return refuse(response_code::NO_PERMISSION, "operation is forbidden");
         }
@@ -62,7 +61,7 @@ impl SendHandler {
             .as_deref()
             .and_then(RecallHandle::parse);
         let Some(handle) = handle else {
-            return Err((illegal, "recall handle is invalid".to_owned()));
+            return Err(Reply::error(illegal, "recall handle is invalid"));
         };
         if handle.topic != topic {
             return refuse(illegal, "topic not match");
@@ -78,8 +77,7 @@ impl SendHandler {
         }
         let group = header.producer_group.as_deref().unwrap_or_default();
         let text = marker(rules, &handle, group, now);
-        let stored = self.push_marker(session, connection, command, topic, (&handle, text));
-        stored.map_err(|refusal| (refusal.code, refusal.remark.unwrap_or_default()))
+        self.push_marker(session, connection, command, topic, (&handle, text))
     }
 
     fn push_marker(

@@ -6,6 +6,7 @@ use crate::thread::Bell;
 use crate::timer::TimerRules;
 use crate::topic::TopicTable;
 use common::clock::{Clock, ManualClock, Millis};
+use common::message::RecordView;
 use common::message::properties as names;
 use common::message::record::RecordParts;
 use std::fs;
