@@ -5,7 +5,6 @@ mod deliveries;
 use crate::config::BrokerConfig;
 use crate::dispatch::{BrokerService, Handlers, Port};
 use crate::handler::pull::{HeldPulls, PullHandler};
-use crate::handler::query::QueryHandler;
 use crate::handler::send::SendHandler;
 use crate::handler::settings::SettingsHandler;
 use crate::http::pages;
@@ -264,7 +263,6 @@ fn handlers(
         pull: PullHandler::new(state.clone(), Arc::clone(held)),
         checks: checks.clone(),
         timers: timers.clone(),
-        query: QueryHandler::new(state.clone()),
         state: state.clone(),
         address,
         held: Arc::clone(held),

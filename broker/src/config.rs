@@ -202,9 +202,9 @@ config! {
         pub mapped_file_size_consume_queue: u64 = "mappedFileSizeConsumeQueue", 6_000_000, in 20..=2_147_483_640;
         /// Bytes of one ConsumeQueue file of a topic with `queue.type=BatchCQ`, rounded up to whole units of 46. It must not change once there is one.
         pub mapper_file_size_batch_consume_queue: u64 = "mapperFileSizeBatchConsumeQueue", 13_800_000, in 46..=2_147_483_640;
-        /// Whether topics and groups called `%LMQ%…`, those of light queues, are there without being created.
+        /// Whether topics and groups called `%LMQ%…`, those of light queues, are there without being created. A change is used from the next start on.
         pub enable_lmq: bool = "enableLmq", false;
-        /// Whether messages get into the light queues that their property `INNER_MULTI_DISPATCH` names, too; with `enableLmq`.
+        /// Whether messages get into the light queues that their property `INNER_MULTI_DISPATCH` names, too; with `enableLmq`. A change is used from the next start on.
         pub enable_multi_dispatch: bool = "enableMultiDispatch", false;
         /// Whether messages that would make too many light queues are refused.
         pub enable_lmq_quota: bool = "enableLmqQuota", false;

@@ -1,9 +1,9 @@
 //! The broker's side of a connection: requests become types, types go to their handler.
 
 use crate::handler::{
-    client, group, lock, offset, progress, pull::HeldPulls, pull::PullHandler, query::QueryHandler,
-    reset, send::SendHandler, send::SendSession, settings::SettingsHandler, timer, topic,
-    transaction, view,
+    client, group, lock, offset, progress, pull::HeldPulls, pull::PullHandler, query, reset,
+    send::SendHandler, send::SendSession, settings::SettingsHandler, timer, topic, transaction,
+    view,
 };
 use crate::state::State;
 use crate::timer::Timers;
@@ -23,8 +23,6 @@ pub struct Handlers {
     pub pull: Arc<PullHandler>,
     /// Transactions, except for their ends.
     pub checks: Arc<Checks>,
-    /// Messages by key or position.
-    pub query: Arc<QueryHandler>,
     /// Settings.
     pub settings: Arc<SettingsHandler>,
     /// Messages with a time.
@@ -116,16 +114,24 @@ impl BrokerService {
         body: &[u8],
     ) -> Option<Reply> {
         let (handlers, to) = (&*self.handlers, command.reply_to());
-        let state = &handlers.state;
+        let (state, asked) = (&handlers.state, (connection, to));
+        // By a handler that may wait for the disk.
+        macro_rules! later {
+            ($handler:path, $header:expr) => {{
+                let header = $header;
+                state.later(asked, move |state| $handler(state, &header))?
+            }};
+        }
         Some(match request {
             Request::SendMessage(_) | Request::SendBack(_) => unreachable!("{JOIN}"),
             Request::RecallMessage(_) | Request::EndTransaction => unreachable!("{JOIN}"),
             Request::ResumeCheckHalfMessage(header) => {
-                transaction::resume(&handlers.checks, connection, to, &header)?
+                let checks = Arc::clone(&handlers.checks);
+                state.later(asked, move |_| transaction::resume(&checks, &header))?
             }
             Request::ListTransactions(header) => {
-                transaction::list(&handlers.checks, connection, to, &header);
-                return None;
+                let checks = Arc::clone(&handlers.checks);
+                state.later(asked, move |_| transaction::list(&checks, &header))?
             }
             Request::SendReply(header) => handlers
                 .send
@@ -138,23 +144,17 @@ impl BrokerService {
             }
             Request::QueryConsumerOffset(header) => offset::query(state, &header),
             Request::UpdateConsumerOffset(fields) => offset::update(state, connection, to, fields)?,
-            Request::SearchOffset(header) => offset::search(state, &header),
-            Request::ResetOffset(header) => reset::reset(state, connection, to, &header)?,
+            Request::SearchOffset(header) => later!(offset::search, header),
+            Request::ResetOffset(header) => later!(reset::reset, header),
             Request::GetConsumerStatus(header) => {
                 reset::consumer_status(state, connection, to, &header)?
             }
             Request::GetAllDelayOffset => offset::delays(state),
             Request::GetMaxOffset(header) => offset::max(state, &header),
             Request::GetMinOffset(header) => offset::min(state, &header),
-            Request::GetEarliestMsgStoretime(header) => offset::earliest_store_time(state, &header),
-            Request::QueryMessage(header) => {
-                let query = &handlers.query;
-                query.look_up(connection, command, move |query| query.by_key(&header))?
-            }
-            Request::ViewMessage(header) => {
-                let query = &handlers.query;
-                query.look_up(connection, command, move |query| query.by_offset(&header))?
-            }
+            Request::GetEarliestMsgStoretime(header) => later!(offset::earliest_store_time, header),
+            Request::QueryMessage(header) => later!(query::by_key, header),
+            Request::ViewMessage(header) => later!(query::by_offset, header),
             Request::Heartbeat => client::heartbeat(state, connection, command, body),
             Request::UnregisterClient(header) => client::unregister(state, connection, &header),
             Request::CheckClientConfig => client::check_config(body),
@@ -167,22 +167,25 @@ impl BrokerService {
             }
             Request::LockBatchMq => lock::lock(&state.locks, body),
             Request::UnlockBatchMq => lock::unlock(&state.locks, body),
-            Request::CreateTopic(header) => topic::create(state, &header),
-            Request::CreateTopicList => topic::create_list(state, body),
-            Request::DeleteTopic(header) => topic::delete(state, &header),
+            Request::CreateTopic(header) => later!(topic::create, header),
+            Request::CreateTopicList => later!(topic::create_list, body.to_vec()),
+            Request::DeleteTopic(header) => later!(topic::delete, header),
             Request::GetAllTopicConfig(header) => topic::all(state, &header),
             Request::GetTopicConfig(header) => topic::config(state, &header),
-            Request::GetTopicStatsInfo(header) => topic::stats(state, &header),
+            Request::GetTopicStatsInfo(header) => later!(topic::stats, header),
             Request::GetSystemTopicList => topic::system_list(state),
-            Request::CreateSubscriptionGroup => group::create(state, body),
-            Request::CreateSubscriptionGroupList => group::create_list(state, body),
-            Request::DeleteSubscriptionGroup(header) => group::delete(state, &header),
+            Request::CreateSubscriptionGroup => later!(group::create, body.to_vec()),
+            Request::CreateSubscriptionGroupList => later!(group::create_list, body.to_vec()),
+            Request::DeleteSubscriptionGroup(header) => later!(group::delete, header),
             Request::GetAllSubscriptionGroup(header) => group::all(state, &header),
             Request::GetSubscriptionGroupConfig(header) => group::config(state, &header),
             Request::GetAllConsumerOffset => progress::all_offsets(state),
-            Request::GetConsumeStats(header) => progress::of_group(state, &header),
+            Request::GetConsumeStats(header) => later!(progress::of_group, header),
             Request::GetBrokerConsumeStats(header) => {
-                progress::of_broker(state, handlers.address, &header)
+                let address = handlers.address;
+                state.later(asked, move |state| {
+                    progress::of_broker(state, address, &header)
+                })?
             }
             Request::GetAllProducerInfo => progress::producers(state),
             Request::QueryTopicConsumeByWho(header) => progress::groups_of(state, &header),
@@ -195,19 +198,16 @@ impl BrokerService {
                 state.writer.delete_expired();
                 Reply::ok()
             }
-            Request::GetBrokerRuntimeInfo => view::runtime_info(state),
-            Request::UpdateBrokerConfig => handlers.settings.update(connection, to, body)?,
+            Request::GetBrokerRuntimeInfo => state.later(asked, view::runtime_info)?,
+            Request::UpdateBrokerConfig => handlers.settings.update(asked, body)?,
             Request::GetBrokerConfig => handlers.settings.get(),
             Request::GetTimerCheckPoint => timer::check_point(&handlers.timers),
             Request::GetTimerMetrics => timer::metrics(&handlers.timers),
             Request::SwitchTimerEngine(fields) => timer::switch_engine(&handlers.timers, fields),
-            Request::ListTimers(header) => timer::list(
-                &handlers.timers,
-                &handlers.query,
-                connection,
-                command,
-                header,
-            )?,
+            Request::ListTimers(header) => {
+                let timers = handlers.timers.clone();
+                state.later(asked, move |state| timer::list(state, &timers, &header))?
+            }
         })
     }
 }

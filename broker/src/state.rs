@@ -3,6 +3,7 @@
 use crate::client::Clients;
 use crate::config::BrokerConfig;
 use crate::dedup::Deduplication;
+use crate::handler::later::Room;
 use crate::kv::{Exported as _, Kv, KvAtStart, export_on_change};
 use crate::lock::{LOCK_LIFETIME, LockTable};
 use crate::metrics::Metrics;
@@ -58,6 +59,8 @@ pub struct State {
     pub reader: StoreReader,
     /// Where tables are durable.
     pub kv: Kv,
+    /// Room for requests that may wait for the disk.
+    pub room: Room,
     /// Time.
     pub clock: Arc<dyn Clock>,
 }
@@ -100,6 +103,7 @@ impl State {
             writer,
             reader,
             kv: kv.kv().clone(),
+            room: Room::default(),
             config: Arc::clone(config),
             settings,
             clock,

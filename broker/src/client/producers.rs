@@ -37,6 +37,9 @@ impl<T: Clone> Producers<T> {
         let known = self.groups.get_key_value(group);
         let name = known.map_or_else(|| group.into(), |(name, _)| Arc::clone(name));
         let members = self.groups.entry(Arc::clone(&name)).or_default();
+        let before = members.get(&connection).map(|member| &member.client);
+        let renamed = before.filter(|before| before.client_id != client.client_id);
+        let renamed = renamed.map(|before| before.client_id.clone());
         let joined = beat(members, connection, handle, client, now);
         if joined {
             self.memberships.join(connection, name);
@@ -45,6 +48,12 @@ impl<T: Clone> Producers<T> {
         if joined || known.is_none_or(|known| !self.memberships.contains(*known)) {
             let id = client.client_id.as_str().into();
             self.by_client.insert(id, connection);
+        }
+        // Nobody is found under a name that the connection has in none of its groups any more.
+        if let Some(before) = renamed
+            && self.find(&before).is_none()
+        {
+            self.by_client.remove(&*before);
         }
     }
 
@@ -177,6 +186,18 @@ mod tests {
         assert_eq!(table.find("b"), None);
         table.expire(Duration::ZERO, EXPIRY);
         assert!(table.by_client.len() == 1 && table.has_connection(1));
+    }
+
+    #[test]
+    fn a_connection_that_changes_its_name_is_remembered_under_the_last_one() {
+        let mut table = Producers::default();
+        for id in ["a", "b", "c"] {
+            table.register("g", 1, &7, &client(id), Duration::ZERO);
+        }
+        assert_eq!((table.find("b"), table.find("c")), (None, Some(7)));
+        assert_eq!(table.by_client.len(), 1);
+        table.register("h", 1, &7, &client("d"), Duration::ZERO);
+        assert_eq!((table.find("c"), table.find("d")), (Some(7), Some(7)));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! One file per request family.
 
 pub mod client;
-mod cold;
 pub mod group;
+pub mod later;
 pub mod lock;
 pub mod offset;
 mod page;

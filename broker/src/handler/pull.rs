@@ -7,7 +7,7 @@ mod held;
 
 pub use held::HeldPull;
 
-use super::cold::fetch;
+use super::later::fetch;
 use crate::client::BroadcastOffsets;
 use crate::pull_hold::{Parked, PullHoldService};
 use crate::state::State;

@@ -18,28 +18,18 @@ use store::Boundary;
 /// How long a consumer has to say where it is.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// `INVOKE_BROKER_TO_RESET_OFFSET`; `None` when it is answered once the offsets are on the disk.
-pub fn reset(
-    state: &State,
-    connection: &Arc<Connection>,
-    to: ReplyTo,
-    header: &ResetOffsetRequestHeader,
-) -> Option<Reply> {
+/// `INVOKE_BROKER_TO_RESET_OFFSET`; waits for the disk.
+pub fn reset(state: &State, header: &ResetOffsetRequestHeader) -> Reply {
     let done = if state.settings.now().use_server_side_reset_offset {
-        reset_here(state, connection, to, header)
+        reset_here(state, header)
     } else {
-        reset_in_clients(state, header).map(Some)
+        reset_in_clients(state, header)
     };
-    done.unwrap_or_else(Some)
+    done.unwrap_or_else(|refusal| refusal)
 }
 
 /// Sets the offsets and has the next pull of each queue told so; consumers need not be online.
-fn reset_here(
-    state: &State,
-    connection: &Arc<Connection>,
-    to: ReplyTo,
-    header: &ResetOffsetRequestHeader,
-) -> Result<Option<Reply>, Reply> {
+fn reset_here(state: &State, header: &ResetOffsetRequestHeader) -> Result<Reply, Reply> {
     let (group, topic) = (&header.group, &header.topic);
     let known = state.topics.get(topic).ok_or_else(|| no_topic(topic))?;
     if !state.groups.contains(group) {
@@ -64,16 +54,11 @@ fn reset_here(
         _ => (0..known.read_queue_nums).map(at_time).collect(),
     };
     tracing::info!(group, topic, ?table, "offsets are reset by request");
-    let body = body(state, topic, &table).encode();
-    let connection = Arc::clone(connection);
-    state.offsets.reset(group, topic, &table, move |written| {
-        let reply = match written {
-            Ok(()) => Reply::ok().with_body(body),
-            Err(error) => kv_reply("the offsets are not on the disk", &error),
-        };
-        connection.reply(to, reply);
-    });
-    Ok(None)
+    state.offsets.reset(group, topic, &table);
+    match state.offsets.settle() {
+        Ok(()) => Ok(Reply::ok().with_body(body(state, topic, &table).encode())),
+        Err(error) => Err(kv_reply("the offsets are not on the disk", &error)),
+    }
 }
 
 /// Tells every consumer of the group where to go on.

@@ -43,24 +43,22 @@ impl SettingsHandler {
     /// `UPDATE_BROKER_CONFIG`; `None` when it is answered once the configuration file is written.
     pub fn update(
         self: &Arc<Self>,
-        connection: &Arc<Connection>,
-        to: ReplyTo,
+        asked: (&Arc<Connection>, ReplyTo),
         body: &[u8],
     ) -> Option<Reply> {
         let handler = Arc::clone(self);
-        let change = match change(&self.state.settings, body, move |_| handler.apply()) {
-            Ok(change) => change,
-            Err(reply) => return Some(reply),
-        };
-        let connection = Arc::clone(connection);
-        tokio::task::spawn_blocking(move || connection.reply(to, change()));
-        None
+        match change(&self.state.settings, body, move |_| handler.apply()) {
+            Ok(change) => self.state.later(asked, move |_| change()),
+            Err(reply) => Some(reply),
+        }
     }
 
     /// Has everybody go on with the settings as they are now.
     fn apply(&self) {
+        // Held to the end: of two changes at a time none goes on with what was before the other.
+        let mut version = self.version.lock();
+        version.counter += 1;
         let config = self.state.settings.get();
-        self.version.lock().counter += 1;
         self.send.apply(&config);
         self.state.topics.settings_changed();
         self.state.writer.set_retention(config.retention());

@@ -1,12 +1,10 @@
 //! Questions about messages that wait for their time.
 
-use super::query::QueryHandler;
 use crate::error::kv_reply;
+use crate::state::State;
 use crate::timer::Timers;
-use common::transport::Connection;
 use common::wire::header::ListTimersRequestHeader;
-use common::wire::{Command, Fields, Reply, response_code};
-use std::sync::Arc;
+use common::wire::{Fields, Reply, response_code};
 
 /// Messages of a page when the request does not say.
 const LISTED: usize = 32;
@@ -33,26 +31,13 @@ pub fn switch_engine(timers: &Timers, fields: &Fields) -> Reply {
     }
 }
 
-/// `LIST_TIMERS`. `None` when it is answered later.
-pub fn list(
-    timers: &Timers,
-    look_ups: &Arc<QueryHandler>,
-    connection: &Arc<Connection>,
-    command: &Command,
-    header: ListTimersRequestHeader,
-) -> Option<Reply> {
-    let timers = timers.clone();
-    look_ups.look_up(connection, command, move |look_ups| {
-        let limit = header.limit.and_then(|limit| usize::try_from(limit).ok());
-        let (topic, from) = (header.topic.as_deref(), header.from.as_deref());
-        match timers.list(
-            &look_ups.state.config.broker_name,
-            topic,
-            from,
-            limit.unwrap_or(LISTED),
-        ) {
-            Ok(list) => Reply::ok().with_body(list.encode()),
-            Err(error) => kv_reply("the timed messages cannot be read", &error),
-        }
-    })
+/// `LIST_TIMERS`. May wait for the disk.
+pub fn list(state: &State, timers: &Timers, header: &ListTimersRequestHeader) -> Reply {
+    let limit = header.limit.and_then(|limit| usize::try_from(limit).ok());
+    let (topic, from) = (header.topic.as_deref(), header.from.as_deref());
+    let (name, limit) = (&state.config.broker_name, limit.unwrap_or(LISTED));
+    match timers.list(name, topic, from, limit) {
+        Ok(list) => Reply::ok().with_body(list.encode()),
+        Err(error) => kv_reply("the timed messages cannot be read", &error),
+    }
 }

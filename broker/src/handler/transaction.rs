@@ -1,46 +1,28 @@
-//! Transactions seen from outside: which are open, and checks that begin again.
+//! Transactions seen from outside: which are open, and checks that begin again. Halves may have to come from the disk.
 
 use crate::transaction::{Checks, Resumed};
 use common::message::message_id;
-use common::transport::Connection;
 use common::wire::header::{ListTransactionsRequestHeader, ResumeCheckHalfMessageRequestHeader};
-use common::wire::{Reply, ReplyTo, response_code};
-use std::sync::Arc;
+use common::wire::{Reply, response_code};
 
-/// `LIST_TRANSACTIONS`: open ones, in pages. Answered later: halves may have to come from the disk.
-pub fn list(
-    checks: &Checks,
-    connection: &Arc<Connection>,
-    to: ReplyTo,
-    header: &ListTransactionsRequestHeader,
-) {
+/// `LIST_TRANSACTIONS`: open ones, in pages.
+pub fn list(checks: &Checks, header: &ListTransactionsRequestHeader) -> Reply {
     let from = header.offset.and_then(|from| u64::try_from(from).ok());
     let most = header.max_num.and_then(|most| usize::try_from(most).ok());
-    let transactions = checks.transactions().clone();
-    later(connection, to, move || {
-        let page = transactions.list(from.unwrap_or(0), most.unwrap_or(usize::MAX));
-        Reply::ok().with_body(page.encode_standard())
-    });
+    let transactions = checks.transactions();
+    let page = transactions.list(from.unwrap_or(0), most.unwrap_or(usize::MAX));
+    Reply::ok().with_body(page.encode_standard())
 }
 
-/// `RESUME_CHECK_HALF_MESSAGE`: the producer is asked about a half message as if it were new, also if it was given up. `None`:
-/// it is answered later.
-pub fn resume(
-    checks: &Arc<Checks>,
-    connection: &Arc<Connection>,
-    to: ReplyTo,
-    header: &ResumeCheckHalfMessageRequestHeader,
-) -> Option<Reply> {
-    let position = match message_id::parse_offset_id(&header.msg_id) {
-        Ok((_, position)) => position.to_wire(),
-        Err(error) => {
-            let text = error.to_string();
-            return Some(Reply::error(response_code::SYSTEM_ERROR, text));
-        }
-    };
-    let (checks, id) = (Arc::clone(checks), header.msg_id.clone());
+/// `RESUME_CHECK_HALF_MESSAGE`: the producer is asked about a half message as if it were new, also if it was given up.
+pub fn resume(checks: &Checks, header: &ResumeCheckHalfMessageRequestHeader) -> Reply {
     let failed = |text: String| Reply::error(response_code::SYSTEM_ERROR, text);
-    later(connection, to, move || match checks.resume(position) {
+    let id = &header.msg_id;
+    let position = match message_id::parse_offset_id(id) {
+        Ok((_, position)) => position.to_wire(),
+        Err(error) => return failed(error.to_string()),
+    };
+    match checks.resume(position) {
         Ok(Resumed::Open) => Reply::ok(),
         // The reference makes a half message of it that belongs to no topic and is discarded in the end.
         Ok(Resumed::NoHalf) => {
@@ -56,11 +38,5 @@ pub fn resume(
         Err(error) => failed(format!(
             "Put message back to RMQ_SYS_TRANS_HALF_TOPIC failed: {error}"
         )),
-    });
-    None
-}
-
-fn later(connection: &Arc<Connection>, to: ReplyTo, make: impl FnOnce() -> Reply + Send + 'static) {
-    let connection = Arc::clone(connection);
-    tokio::task::spawn_blocking(move || connection.reply(to, make()));
+    }
 }

@@ -265,6 +265,18 @@ impl KvTable {
         self.kv.store(self.changes(rows))
     }
 
+    /// Takes a change and waits until it is on the disk. `before`: the rows it touches, as they are without it.
+    ///
+    /// # Errors
+    /// Why it is not, and it is taken back: a failed write may have reached the disk in part, and is tried again.
+    pub fn change(
+        &self,
+        after: impl IntoIterator<Item = RowChange>,
+        before: Vec<RowChange>,
+    ) -> Written {
+        self.store(after).inspect_err(|_| self.submit(before))
+    }
+
     /// Changes of rows as changes of the database, for somebody who writes them together with others.
     pub fn changes(
         &self,

@@ -160,21 +160,14 @@ impl ConsumerOffsets {
             .pull_offset(group, topic, queue_id)
     }
 
-    /// Sets offsets of a group from outside, by queue, and calls `done` when they are on the disk, or when that has failed.
-    /// Commits of a queue are swallowed until the group's next pull of it has taken notice.
-    pub fn reset(
-        &self,
-        group: &str,
-        topic: &str,
-        queues: &BTreeMap<i32, i64>,
-        done: impl FnOnce(Written) + Send + 'static,
-    ) {
+    /// Sets offsets of a group from outside, by queue. Commits of a queue are swallowed until the group's next pull of it has
+    /// taken notice.
+    pub fn reset(&self, group: &str, topic: &str, queues: &BTreeMap<i32, i64>) {
         let mut offsets = self.shared.offsets.lock();
         for (queue_id, offset) in queues {
             offsets.reset(group, topic, *queue_id, *offset);
         }
         self.submit(offsets);
-        self.shared.table.submit_then([], done);
     }
 
     /// The reset that a pull of the group has to be told, which is then done.

@@ -5,7 +5,7 @@ use crate::attributes::{self, GROUP_ATTRIBUTES};
 use crate::config::BrokerConfig;
 use crate::error::ChangeError;
 use crate::kv::{
-    Document, Exported, Family, KvAtStart, KvTable, RowChange, TableError, Written, version_row,
+    Document, Exported, Family, KvAtStart, KvTable, RowChange, TableError, version_row,
 };
 use common::clock::Clock;
 use common::config::Live;
@@ -24,14 +24,14 @@ const READ_FORBIDDEN: i32 = 4;
 #[derive(Clone)]
 pub struct SubscriptionGroupTable {
     shared: Arc<Shared>,
-    /// Groups of light queues need no config.
-    light: bool,
 }
 
 struct Shared {
     settings: Arc<Live<BrokerConfig>>,
     clock: Arc<dyn Clock>,
     table: KvTable,
+    /// Groups of light queues need no config.
+    light: bool,
     /// Held while a change is made and written, so that changes have an order. Readers never wait for it.
     changing: Mutex<()>,
     groups: RwLock<Groups>,
@@ -80,13 +80,13 @@ impl SubscriptionGroupTable {
         let light = settings.now().enable_lmq;
         Ok(Self {
             shared: Arc::new(Shared {
+                light,
                 settings,
                 clock,
                 table,
                 changing: Mutex::default(),
                 groups: RwLock::new(groups),
             }),
-            light,
         })
     }
 
@@ -105,13 +105,13 @@ impl SubscriptionGroupTable {
     }
 
     fn is_light(&self, group: &str) -> bool {
-        self.light && names::is_light_queue(group)
+        self.shared.light && names::is_light_queue(group)
     }
 
     /// The group of that name, created with default values if it may be.
     ///
-    /// When the table cannot be written the group is there all the same, until the next start: a full disk must not keep
-    /// consumers from reading.
+    /// It is on the disk a moment later, and nobody waits for that: a group that a crash takes back comes with its next use, and
+    /// a full disk must not keep consumers from reading.
     pub fn find_or_create(&self, group: &str) -> Option<Arc<SubscriptionGroupConfig>> {
         if let Some(known) = self.get(group) {
             return Some(known);
@@ -128,9 +128,7 @@ impl SubscriptionGroupTable {
         tracing::info!("group {group} created by its first use");
         let created = SubscriptionGroupConfig::new(group);
         let (change, version) = ([(group, Some(&created))], self.next_version());
-        if let Err(error) = self.write(&change, version) {
-            tracing::warn!("group {group} is not on the disk yet: {error}");
-        }
+        self.shared.table.submit(rows_of(&change, version));
         self.apply(&changing, &change, version);
         self.get(group)
     }
@@ -218,24 +216,13 @@ impl SubscriptionGroupTable {
     fn make(&self, changing: &MutexGuard<'_, ()>, change: &Change<'_>) -> Result<(), ChangeError> {
         let before = self.shared.groups.read().rows(change);
         let version = self.next_version();
-        if let Err(source) = self.write(change, version) {
-            // The failed write may have reached the disk in part, and it is tried again: as things are, then.
-            self.shared.table.submit(before);
-            let table = "group";
-            return Err(ChangeError::Kv { table, source });
-        }
+        let written = self.shared.table.change(rows_of(change, version), before);
+        written.map_err(|source| ChangeError::Kv {
+            table: "group",
+            source,
+        })?;
         self.apply(changing, change, version);
         Ok(())
-    }
-
-    /// Brings the rows of a change to the disk.
-    fn write(&self, change: &Change<'_>, version: DataVersion) -> Written {
-        let rows = change.iter().flat_map(|(name, config)| {
-            let forbidden = config.is_none().then(|| rows::forbidden(name, None));
-            std::iter::once(rows::group(name, *config)).chain(forbidden)
-        });
-        let version = version_row(version);
-        self.shared.table.store(rows.chain([version]))
     }
 
     fn apply(&self, _: &MutexGuard<'_, ()>, change: &Change<'_>, version: DataVersion) {
@@ -258,6 +245,15 @@ impl SubscriptionGroupTable {
         version.advance(0, self.shared.clock.now().0);
         version
     }
+}
+
+/// The rows of a change.
+fn rows_of(change: &Change<'_>, version: DataVersion) -> impl Iterator<Item = RowChange> {
+    let rows = change.iter().flat_map(|(name, config)| {
+        let forbidden = config.is_none().then(|| rows::forbidden(name, None));
+        std::iter::once(rows::group(name, *config)).chain(forbidden)
+    });
+    rows.chain([version_row(version)])
 }
 
 impl Exported for SubscriptionGroupTable {

@@ -33,6 +33,8 @@ struct Shared {
     settings: Arc<Live<BrokerConfig>>,
     clock: Arc<dyn Clock>,
     table: KvTable,
+    /// Topics of light queues need no config.
+    light: bool,
     /// Held while a change is made and written, so that changes have an order. Readers never wait for it.
     changing: Mutex<()>,
     topics: RwLock<Topics>,
@@ -94,6 +96,7 @@ impl TopicTable {
         }
         Ok(Self {
             shared: Arc::new(Shared {
+                light: config.enable_lmq,
                 settings,
                 clock,
                 table,
@@ -122,7 +125,7 @@ impl TopicTable {
     }
 
     fn is_light(&self, topic: &str) -> bool {
-        self.shared.settings.now().enable_lmq && names::is_light_queue(topic)
+        self.shared.light && names::is_light_queue(topic)
     }
 
     /// All topics, by name.
@@ -197,28 +200,40 @@ impl TopicTable {
         topics.version
     }
 
-    /// Brings a change to the disk, then lets everybody see it: topics that are so from now on, and topics that go. The guard is of the lock under which it was decided.
+    /// Brings a change to the disk, then lets everybody see it: topics that are so from now on, and topics that go. The guard is of
+    /// the lock under which it was decided.
     fn make(
         &self,
-        _changing: &MutexGuard<'_, ()>,
+        changing: &MutexGuard<'_, ()>,
         put: Vec<TopicConfig>,
         remove: &[&str],
     ) -> Result<Vec<Arc<Topic>>, ChangeError> {
         if put.is_empty() && remove.is_empty() {
             return Ok(Vec::new());
         }
-        let shared = &*self.shared;
-        let before = shared.topics.read().rows(&put, remove);
+        let before = self.shared.topics.read().rows(&put, remove);
         let (made, version) = self.plan(put);
-        let after = made.iter().map(|topic| rows::put(topic));
-        let gone = remove.iter().map(|topic| rows::gone(topic));
-        let version_row = version_row(version);
-        if let Err(source) = shared.table.store(after.chain(gone).chain([version_row])) {
-            // The failed write may have reached the disk in part, and it is tried again: as things are, then.
-            shared.table.submit(before);
-            let table = "topic";
-            return Err(ChangeError::Kv { table, source });
-        }
+        let written = self
+            .shared
+            .table
+            .change(rows_of(&made, remove, version), before);
+        written.map_err(|source| ChangeError::Kv {
+            table: "topic",
+            source,
+        })?;
+        self.show(changing, &made, remove, version);
+        Ok(made)
+    }
+
+    /// Lets everybody see a change.
+    fn show(
+        &self,
+        _: &MutexGuard<'_, ()>,
+        made: &[Arc<Topic>],
+        remove: &[&str],
+        version: DataVersion,
+    ) {
+        let shared = &*self.shared;
         {
             let mut topics = shared.topics.write();
             for topic in remove {
@@ -227,7 +242,7 @@ impl TopicTable {
                     shared.deleted.add(messages, bytes);
                 }
             }
-            for topic in &made {
+            for topic in made {
                 let name = topic.topic_name.as_str().into();
                 topics.by_name.insert(name, Arc::clone(topic));
                 topics.note(topic);
@@ -237,7 +252,6 @@ impl TopicTable {
         shared.table.touch();
         shared.generation.fetch_add(1, Ordering::AcqRel);
         shared.version.send_replace(version);
-        Ok(made)
     }
 
     /// The topics of these configurations, and the version they come with.
@@ -263,6 +277,17 @@ impl Exported for TopicTable {
         let topics = self.shared.topics.read();
         TopicsDocument::new(topics.version, topics.by_name.values())
     }
+}
+
+/// The rows of a change.
+fn rows_of(
+    made: &[Arc<Topic>],
+    remove: &[&str],
+    version: DataVersion,
+) -> impl Iterator<Item = RowChange> {
+    let after = made.iter().map(|topic| rows::put(topic));
+    let gone = remove.iter().map(|topic| rows::gone(topic));
+    after.chain(gone).chain([version_row(version)])
 }
 
 /// The topic of a configuration, with the counters of the one it takes the place of.

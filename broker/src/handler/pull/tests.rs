@@ -597,10 +597,7 @@ async fn a_reset_is_told_once() {
     for _ in 0..5 {
         world.send(0, "x", "");
     }
-    world
-        .stored
-        .offsets
-        .reset(GROUP, TOPIC, &[(0, 1)].into(), drop);
+    world.stored.offsets.reset(GROUP, TOPIC, &[(0, 1)].into());
     let told = pull(&client, |header| header.queue_offset = 5).await;
     let (code, remark) = (told.code, told.remark.as_str());
     assert_eq!(

@@ -217,7 +217,8 @@ impl SendHandler {
     fn check_light_queues(&self, sent: &Sent<'_>) -> Result<(), Reply> {
         let settings = self.settings();
         let config = &settings.config;
-        let limited = config.enable_lmq_quota && config.has_light_queues();
+        // Light queues are what they were at the start; how many there may be changes at once.
+        let limited = config.enable_lmq_quota && self.state.config.has_light_queues();
         let Some(named) = sent.dispatch.filter(|_| limited) else {
             return Ok(());
         };

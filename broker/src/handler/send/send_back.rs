@@ -64,7 +64,7 @@ impl SendHandler {
                 .state
                 .topics
                 .ensure_retry_topic(group, config.retry_queue_nums, false, unit)
-                .map_err(|error| failed(&error))?,
+                .map_err(|error| failed(&error.into()))?,
         };
         if topic.perm & perm::WRITE == 0 {
             let text = format!(

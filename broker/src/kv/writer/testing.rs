@@ -1,7 +1,7 @@
-//! For tests: a database in memory that can be made to fail.
+//! For tests: a database in memory that can be made to fail, and to take its time.
 
 use super::{Change, Disk, HashMap, Kv, KvAtStart, KvError, Opener, Range, Row, RowKey};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct Memory {
     rows: Arc<Mutex<HashMap<RowKey, Box<[u8]>>>>,
     failing: Arc<AtomicBool>,
+    busy: Arc<Mutex<()>>,
 }
 
 impl Memory {
@@ -29,6 +30,11 @@ impl Memory {
         self.failing.store(failing, Ordering::SeqCst);
     }
 
+    /// Nothing is written until this is dropped.
+    pub fn hold(&self) -> MutexGuard<'_, ()> {
+        self.busy.lock()
+    }
+
     /// Keys of all rows, as text.
     pub fn keys(&self) -> Vec<String> {
         let rows = self.rows.lock();
@@ -41,6 +47,7 @@ impl Memory {
 
 impl Disk for Memory {
     fn write(&mut self, changes: &[Change]) -> Result<(), KvError> {
+        drop(self.busy.lock());
         let mut rows = self.rows.lock();
         for change in changes {
             let key = (change.family, change.key.clone());

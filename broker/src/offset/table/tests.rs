@@ -259,7 +259,7 @@ fn what_was_committed_beyond_the_end_is_taken_back_for_good() {
 fn a_reset_is_told_once() {
     let world = World::new();
     let offsets = world.open();
-    offsets.reset("g", "t", &[(0, 5)].into(), drop);
+    offsets.reset("g", "t", &[(0, 5)].into());
     assert_eq!(offsets.commit("g", "t", 0, 9), Commit::ResetPending);
     let told = [
         offsets.take_reset("g", "t", 0),

@@ -150,3 +150,31 @@ fn consumers_come_first_when_the_disk_cannot_be_written() {
     start.kv().shutdown().unwrap();
     assert_eq!(memory.keys(), ["", "gg"]);
 }
+
+#[test]
+fn a_group_that_comes_with_its_first_use_does_not_wait_for_the_disk() {
+    let (_directory, path) = world();
+    let memory = Memory::default();
+    let mut start = memory.start();
+    let clock = Arc::new(ManualClock::new(Millis(1)));
+    let table = SubscriptionGroupTable::open(&mut start, &path, settings(true), clock).unwrap();
+    let held = memory.hold();
+    let (done, created) = std::sync::mpsc::channel();
+    let using = table.clone();
+    std::thread::spawn(move || done.send(using.find_or_create("g").is_some()).unwrap());
+    let created = created.recv_timeout(std::time::Duration::from_secs(20));
+    assert!(created.unwrap() && memory.keys().is_empty());
+    drop(held);
+    start.kv().shutdown().unwrap();
+    assert_eq!(memory.keys(), ["", "gg"]);
+}
+
+#[test]
+fn groups_of_light_queues_are_what_they_were_at_the_start() {
+    let (_directory, path) = world();
+    let mut start = Memory::default().start();
+    let (live, clock) = (settings(true), Arc::new(ManualClock::new(Millis(1))));
+    let table = SubscriptionGroupTable::open(&mut start, &path, live.clone(), clock).unwrap();
+    live.update(&live.asked(b"enableLmq=true").unwrap());
+    assert!(live.get().enable_lmq && !table.contains("%LMQ%g"));
+}

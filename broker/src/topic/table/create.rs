@@ -1,10 +1,11 @@
 //! Topics that come into being by their use.
 
-use super::TopicTable;
+use super::update::MAX_QUEUES;
+use super::{TopicTable, rows_of};
 use crate::error::ChangeError;
 use crate::topic::Topic;
 use crate::topic::perm::{INHERIT, READ_WRITE};
-use common::names;
+use common::names::{self, NameError};
 use common::wire::body::TopicConfig;
 use parking_lot::MutexGuard;
 use std::net::SocketAddr;
@@ -70,17 +71,18 @@ impl TopicTable {
         Some(tamed)
     }
 
-    /// The topic for a group's redeliveries, created if it is not there; one that is there gets the order and unit flags.
+    /// The topic for a group's redeliveries, created if it is not there; one that is there gets the order and unit flags. It is on
+    /// the disk a moment later, and nobody waits for that: the group's next heartbeat makes again what a crash takes back.
     ///
     /// # Errors
-    /// The group's name makes no topic, or the change cannot be written.
+    /// The group's name makes no topic.
     pub fn ensure_retry_topic(
         &self,
         group: &str,
         queues: i32,
         order: bool,
         unit_mode: bool,
-    ) -> Result<Arc<Topic>, ChangeError> {
+    ) -> Result<Arc<Topic>, NameError> {
         let topic = names::retry_topic(group);
         let sys_flag = names::unit_sys_flag(&topic, unit_mode);
         let fits = |known: &Arc<Topic>| {
@@ -95,19 +97,17 @@ impl TopicTable {
         if let Some(known) = known.clone().filter(fits) {
             return Ok(known);
         }
-        let base = known.map_or_else(
-            || TopicConfig::new(topic, queues.max(0), READ_WRITE),
+        let queues = queues.clamp(0, MAX_QUEUES);
+        let mut config = known.map_or_else(
+            || TopicConfig::new(topic, queues, READ_WRITE),
             |known| TopicConfig::clone(&known),
         );
-        let topic_sys_flag = base.topic_sys_flag | sys_flag;
-        self.put(
-            &changing,
-            TopicConfig {
-                order,
-                topic_sys_flag,
-                ..base
-            },
-        )
+        config.order = order;
+        config.topic_sys_flag |= sys_flag;
+        let (mut made, version) = self.plan(vec![config]);
+        self.shared.table.submit(rows_of(&made, &[], version));
+        self.show(&changing, &made, &[], version);
+        Ok(made.remove(0))
     }
 
     /// The topic for a group's dead letters, created if it is not there.

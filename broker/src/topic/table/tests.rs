@@ -469,3 +469,39 @@ fn threads_that_create_the_same_topic_make_one() {
     });
     assert_eq!(table.snapshot().0.counter, before + 1);
 }
+
+#[test]
+fn a_retry_topic_does_not_wait_for_the_disk() {
+    let (world, memory) = (World::new(), Memory::default());
+    let mut start = memory.start();
+    let settings = Arc::new(world.config.clone().into());
+    let clock = world.clock.clone();
+    let table = TopicTable::open(&mut start, &world.path, settings, clock).unwrap();
+    let held = memory.hold();
+    let (done, made) = std::sync::mpsc::channel();
+    let using = table.clone();
+    std::thread::spawn(move || done.send(using.ensure_retry_topic("g", 1, false, false).is_ok()));
+    let made = made.recv_timeout(std::time::Duration::from_secs(20));
+    assert!(made.unwrap() && memory.keys().is_empty());
+    drop(held);
+    start.kv().shutdown().unwrap();
+    assert_eq!(memory.keys(), ["", "%RETRY%g"]);
+}
+
+#[test]
+fn a_retry_topic_has_no_more_queues_than_a_topic_may() {
+    let table = World::new().open();
+    let retry = table.ensure_retry_topic("g", i32::MAX, false, false);
+    assert_eq!(retry.unwrap().read_queue_nums, 65_536);
+}
+
+#[test]
+fn topics_of_light_queues_are_what_they_were_at_the_start() {
+    let world = World::new();
+    let live: Arc<Live<BrokerConfig>> = Arc::new(world.config.clone().into());
+    let mut start = Memory::default().start();
+    let clock = world.clock.clone();
+    let table = TopicTable::open(&mut start, &world.path, live.clone(), clock).unwrap();
+    live.update(&live.asked(b"enableLmq=true").unwrap());
+    assert!(live.get().enable_lmq && !table.contains("%LMQ%t") && table.get("%LMQ%t").is_none());
+}
