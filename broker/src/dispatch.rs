@@ -234,8 +234,13 @@ impl Service for BrokerService {
         requests: &mut Requests<'_>,
         replies: &mut Replies<'_>,
     ) {
+        session.begin(requests.has_waited());
         while let Some((command, body)) = requests.next() {
             self.handle(session, connection, command, body, replies);
+            session.begin(false);
+            if let Some(work) = session.take_first() {
+                requests.pause(work);
+            }
             if SendHandler::is_full(session) {
                 self.handlers.send.commit(session, connection, replies);
             }

@@ -109,9 +109,43 @@ pub struct SendSession {
     once: Once,
     unique_keys: String,
     properties: String,
+    first: First,
+}
+
+/// What has to be done before a request can be taken: a topic that comes into being by its use is written to the disk first.
+#[derive(Default)]
+struct First {
+    /// The connection has paused for the request already.
+    waited: bool,
+    work: Option<Work>,
+}
+
+/// Something that may wait for the disk.
+pub type Work = Box<dyn FnOnce() + Send>;
+
+impl First {
+    /// Leaves the request, which is taken again when `work` is done, unless that was done for it already.
+    fn leave(&mut self, work: impl FnOnce() + Send + 'static) -> Result<(), Reply> {
+        if self.waited {
+            return Ok(());
+        }
+        self.work = Some(Box::new(work));
+        // Nobody gets this.
+        Err(Reply::default())
+    }
 }
 
 impl SendSession {
+    /// A request is about to be taken; `waited`: one that the connection has paused for.
+    pub fn begin(&mut self, waited: bool) {
+        self.first.waited = waited;
+    }
+
+    /// What the connection has to pause for, if the request was not taken.
+    pub fn take_first(&mut self) -> Option<Work> {
+        self.first.work.take()
+    }
+
     /// Puts a request into the turn's batch, to be answered when that is stored, unless there is an answer already; what is
     /// refused leaves nothing behind.
     fn take(
@@ -125,7 +159,7 @@ impl SendSession {
             self.batch.truncate(records);
             self.once.truncate(records);
             self.endings.truncate(ends);
-            Some(refusal)
+            self.first.work.is_none().then_some(refusal)
         });
         if let Some(answer) = answer {
             replies.push(to, answer);
@@ -146,6 +180,7 @@ impl SendHandler {
             once: Once::default(),
             unique_keys: String::new(),
             properties: String::new(),
+            first: First::default(),
         }
     }
 
@@ -225,15 +260,16 @@ impl SendHandler {
             once,
             unique_keys,
             properties: text,
+            first,
             ..
         } = session;
         let route = routes.find(&self.state.topics, header.topic, || {
-            self.topic(header, connection)
+            self.topic(header, connection, first)
         })?;
         let asked = Self::queue_id(header, &route.topic, connection)?;
         text.clear();
         let sent = properties::read(header.properties, text);
-        let dead_letter = self.dead_letter_topic(header, command.version)?;
+        let dead_letter = self.dead_letter_topic(header, command.version, first)?;
         let kind = self.check(header, &route.topic, &sent, body)?;
         if sent.priority.is_some() && sent.forbids_priority() {
             *text = names_of::without(text, &[names_of::PRIORITY]);
@@ -249,7 +285,7 @@ impl SendHandler {
                 (dead, self.state.writer.queue(&dead.topic_name, 0))
             }
         };
-        let first = batch.len();
+        let begin = batch.len();
         let parts = self.parts(header, (topic, queue.id()), connection, body);
         let mut detour = None;
         let mut inner = None;
@@ -286,14 +322,14 @@ impl SendHandler {
             Some(key)
         };
         let kind = detour.as_ref().map_or(kind, |detour| detour.kind);
-        let place = (first, pending.len());
+        let place = (begin, pending.len());
         let content = (header.batch && inner.is_none(), sent.unique_key, body);
         self.note(once, &route.topic, batch, place, content);
         let recall_handle = detour.as_ref().and_then(|of| of.handle(unique_keys));
         let half = (kind == MessageType::Transaction && detour.is_some())
             .then(|| (Arc::clone(topic), sent.immunity.map_or(0, immunity_seconds)));
         let topic = detour.map_or_else(|| Arc::clone(topic), |detour| detour.topic);
-        let (answer, records) = ((command.reply_to(), Answer::Sent), first..batch.len());
+        let (answer, records) = ((command.reply_to(), Answer::Sent), begin..batch.len());
         pending.push(Pending {
             unique_key,
             inner,

@@ -15,10 +15,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Buffer all connections of a thread read into; a connection owns memory only while a frame is incomplete.
@@ -271,6 +272,8 @@ pub(super) async fn run<S: Service>(
         out: Outgoing::default(),
         last_active: Instant::now(),
         idle_timeout,
+        paused: None,
+        waited: false,
     };
     let mut idle = pin!(sleep_until(state.last_active + idle_timeout));
     let outcome = poll_fn(|cx| state.poll(cx, idle.as_mut())).await;
@@ -293,6 +296,10 @@ struct Loop<S: Service> {
     out: Outgoing,
     last_active: Instant,
     idle_timeout: Duration,
+    /// What the rest of a turn waits for, which is in `partial`.
+    paused: Option<JoinHandle<()>>,
+    /// The next turn begins with the request that was waited for.
+    waited: bool,
 }
 
 impl<S: Service> Loop<S> {
@@ -338,8 +345,14 @@ impl<S: Service> Loop<S> {
         Poll::Pending
     }
 
-    /// Reads once and handles what is complete. `Some` when the connection is over.
+    /// Reads once and handles what is complete, or goes on with what has waited. `Some` when the connection is over.
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<&'static str>>> {
+        if let Some(work) = &mut self.paused {
+            // Whether it has panicked shows when the request is taken again.
+            let _ = ready!(Pin::new(work).poll(cx));
+            (self.paused, self.waited) = (None, true);
+            return Poll::Ready(Ok(self.take_partial().err()));
+        }
         SCRATCH.with_borrow_mut(|scratch| {
             // A short beginning of a frame moves in front of what is read now, so that one turn sees it all.
             let in_front = if self.partial.len() <= MOVED_BYTES {
@@ -382,6 +395,10 @@ impl<S: Service> Loop<S> {
         if let Ok(None) = split_frame(&self.partial) {
             return Ok(());
         }
+        self.take_partial()
+    }
+
+    fn take_partial(&mut self) -> Result<(), &'static str> {
         let partial = std::mem::take(&mut self.partial);
         let taken = self.turn(&partial)?;
         self.partial.extend_from_slice(&partial[taken..]);
@@ -390,7 +407,8 @@ impl<S: Service> Loop<S> {
 
     /// One turn over `arrived`; returns the bytes taken.
     fn turn(&mut self, arrived: &[u8]) -> Result<usize, &'static str> {
-        let mut requests = Requests::new(arrived, &mut self.command, &self.connection);
+        let waited = std::mem::take(&mut self.waited);
+        let mut requests = Requests::new(arrived, &mut self.command, &self.connection, waited);
         let mut replies = Replies::new(&mut self.out);
         let (service, session, connection) = (&self.service, &mut self.session, &self.connection);
         let ran = catch_unwind(AssertUnwindSafe(|| {
@@ -400,7 +418,8 @@ impl<S: Service> Loop<S> {
             tracing::error!(peer = %self.connection.peer, "a request handler panicked; its connection is closed");
             return Err("a request handler panicked");
         }
-        let (taken, broken) = requests.finish();
+        let (taken, broken, pause) = requests.finish();
+        self.paused = pause.map(tokio::task::spawn_blocking);
         match broken {
             None => Ok(taken),
             Some(error) => {

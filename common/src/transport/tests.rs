@@ -12,10 +12,12 @@ const HELD: i32 = 2;
 const RELEASE: i32 = 3;
 const CALL_BACK: i32 = 4;
 const PANIC: i32 = 5;
+const PAUSE: i32 = 6;
 
-/// Echoes bodies; holds requests of code 2 until one of code 3 comes.
+/// Echoes bodies; holds requests of code 2 until one of code 3 comes, and pauses for those of code 6 while `gate` has a sender.
 #[derive(Default)]
 struct Echo {
+    gate: Arc<Mutex<Option<std::sync::mpsc::Receiver<()>>>>,
     held: Mutex<Vec<(Arc<Connection>, ReplyTo)>>,
     turns: Mutex<Vec<usize>>,
 }
@@ -30,10 +32,17 @@ impl Service for Echo {
         requests: &mut Requests<'_>,
         replies: &mut Replies<'_>,
     ) {
-        let mut count = 0;
+        let (mut count, mut waited) = (0, requests.has_waited());
         while let Some((command, body)) = requests.next() {
             count += 1;
             match command.code {
+                PAUSE if !std::mem::take(&mut waited) => {
+                    let gate = Arc::clone(&self.gate);
+                    requests.pause(move || {
+                        let gate = gate.lock();
+                        let _ = gate.as_ref().map(std::sync::mpsc::Receiver::recv);
+                    });
+                }
                 HELD => self
                     .held
                     .lock()
@@ -118,6 +127,56 @@ async fn bodies_of_every_size_come_back() {
         assert_eq!(answer.command.code, response_code::SUCCESS);
         assert!(answer.body == body, "{size} bytes");
     }
+}
+
+#[tokio::test]
+async fn a_connection_that_pauses_goes_on_in_order_and_keeps_no_other() {
+    let running = start(PATIENCE);
+    let (sender, gate) = std::sync::mpsc::channel();
+    *running.service.gate.lock() = Some(gate);
+    let frame = |(code, body): (i32, &str)| {
+        let mut frame = BytesMut::new();
+        Command::request(code).encode_frame(body.as_bytes(), &mut frame);
+        frame
+    };
+    let requests = [(PAUSE, "a"), (1, "b"), (PAUSE, "c"), (PAUSE, "d"), (1, "e")];
+    let frames = requests.map(frame).concat();
+    let (address, split) = (running.address.clone(), frames.len() - 1);
+    let talk = move || {
+        let connect = || {
+            let socket = std::net::TcpStream::connect(&address).unwrap();
+            socket.set_read_timeout(Some(PATIENCE)).unwrap();
+            socket
+        };
+        let mut paused = connect();
+        paused.write_all(&frames[..split]).unwrap();
+        // One of each two connections is on the thread of the first.
+        for mut other in [connect(), connect()] {
+            other.write_all(&frame((1, "x"))).unwrap();
+            assert_eq!(bodies(&mut other, 1), "x");
+        }
+        paused.write_all(&frames[split..]).unwrap();
+        drop(sender);
+        assert_eq!(bodies(&mut paused, 5), "abcde");
+    };
+    tokio::task::spawn_blocking(talk).await.unwrap();
+}
+
+/// The next bodies that arrive, `bytes` in all.
+fn bodies(socket: &mut std::net::TcpStream, bytes: usize) -> String {
+    let (mut arrived, mut bodies) = (Vec::new(), String::new());
+    while bodies.len() < bytes {
+        let mut part = [0; 4096];
+        let read = socket.read(&mut part).unwrap();
+        assert!(read > 0, "closed after {bodies:?}");
+        arrived.extend_from_slice(&part[..read]);
+        while let Ok(Some(frame)) = crate::wire::split_frame(&arrived) {
+            bodies.push_str(std::str::from_utf8(frame.body).unwrap());
+            let total = frame.total;
+            arrived.drain(..total);
+        }
+    }
+    bodies
 }
 
 #[tokio::test]

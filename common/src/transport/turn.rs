@@ -15,7 +15,7 @@ pub trait Service: Send + Sync + 'static {
     fn connected(&self, connection: &Arc<Connection>) -> Self::Session;
 
     /// Takes every request of `requests`, in order. Called on the connection's I/O thread: it must not block; what has
-    /// to wait answers through [`Connection::reply`].
+    /// to wait answers through [`Connection::reply`], or has the connection wait, see [`Requests::pause`].
     fn turn(
         &self,
         session: &mut Self::Session,
@@ -35,7 +35,14 @@ pub struct Requests<'a> {
     command: &'a mut Command,
     connection: &'a Connection,
     error: Option<BrokenFrame>,
+    /// Where the request begins that was given last.
+    last: usize,
+    waited: bool,
+    pause: Option<Work>,
 }
+
+/// What has to be done before a connection's next request can be taken.
+pub(super) type Work = Box<dyn FnOnce() + Send>;
 
 /// Why the rest of a connection's bytes cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +58,7 @@ impl<'a> Requests<'a> {
         buffer: &'a [u8],
         command: &'a mut Command,
         connection: &'a Connection,
+        waited: bool,
     ) -> Self {
         Self {
             buffer,
@@ -58,7 +66,22 @@ impl<'a> Requests<'a> {
             command,
             connection,
             error: None,
+            last: 0,
+            waited,
+            pause: None,
         }
+    }
+
+    /// True when the next request is the one that the connection has paused for: it is not to pause again.
+    pub fn has_waited(&self) -> bool {
+        self.waited && self.at == 0
+    }
+
+    /// Ends the turn: the request that was given last is given again, and those behind it, when a thread that may block has done
+    /// `work`. Other connections go on meanwhile; of this one nothing is read.
+    pub fn pause(&mut self, work: impl FnOnce() + Send + 'static) {
+        self.at = self.last;
+        self.pause = Some(Box::new(work));
     }
 
     /// The next request and its body; `None` when the rest is incomplete or broken.
@@ -67,7 +90,7 @@ impl<'a> Requests<'a> {
         reason = "it lends: the command is reused for the next request"
     )]
     pub fn next(&mut self) -> Option<(&Command, &'a [u8])> {
-        while self.error.is_none() {
+        while self.error.is_none() && self.pause.is_none() {
             let buffer = self.buffer;
             let frame = match split_frame(&buffer[self.at..]) {
                 Ok(Some(frame)) => frame,
@@ -77,6 +100,7 @@ impl<'a> Requests<'a> {
                     return None;
                 }
             };
+            self.last = self.at;
             self.at += frame.total;
             if let Err(error) = self.command.decode(frame.serialize, frame.header) {
                 self.error = Some(error.into());
@@ -90,9 +114,9 @@ impl<'a> Requests<'a> {
         None
     }
 
-    /// Bytes taken, and what stopped the reading if something is broken.
-    pub(super) fn finish(self) -> (usize, Option<BrokenFrame>) {
-        (self.at, self.error)
+    /// Bytes taken, what stopped the reading if something is broken, and what the rest waits for.
+    pub(super) fn finish(self) -> (usize, Option<BrokenFrame>, Option<Work>) {
+        (self.at, self.error, self.pause)
     }
 }
 

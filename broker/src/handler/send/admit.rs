@@ -1,7 +1,7 @@
 //! Which sends are taken, for which topic and queue; checks come in the order of the reference.
 
-use super::SendHandler;
 use super::properties::{self, Sent};
+use super::{First, SendHandler};
 use crate::error::illegal_message as illegal;
 use crate::topic::{MessageType, Topic, perm};
 use common::message::{batch, sys_flag};
@@ -17,11 +17,12 @@ const MAX_TOPIC_BYTES: usize = 127;
 const MAX_RECONSUME_TIMES_SINCE: i32 = 121;
 
 impl SendHandler {
-    /// The topic of a send, created if the broker may.
+    /// The topic of a send, created `first` if the broker may.
     pub(super) fn topic(
         &self,
         header: &SendMessageRequestHeader<'_>,
         connection: &Connection,
+        first: &mut First,
     ) -> Result<Arc<Topic>, Reply> {
         let topic = header.topic;
         let from = self.settings().config.start_accept_send_request_time_stamp;
@@ -47,14 +48,15 @@ impl SendHandler {
         if let Some(known) = self.state.topics.get(topic) {
             return Ok(known);
         }
-        let created = self.state.topics.create_on_send(
-            topic,
-            header.default_topic,
-            header.default_topic_queue_nums,
-            header.unit_mode,
-            connection.peer(),
-        );
-        match created {
+        let create = {
+            let (topics, peer) = (self.state.topics.clone(), connection.peer());
+            let (topic, model) = (topic.to_owned(), header.default_topic.to_owned());
+            let (queues, unit_mode) = (header.default_topic_queue_nums, header.unit_mode);
+            move || topics.create_on_send(&topic, &model, queues, unit_mode, peer)
+        };
+        let creating = create.clone();
+        first.leave(move || drop(creating()))?;
+        match create() {
             Ok(Some(created)) => Ok(created),
             Ok(None) => {
                 let text = with_faq(&format!("topic[{topic}] not exist, apply first please!"));
@@ -106,6 +108,7 @@ impl SendHandler {
         &self,
         header: &SendMessageRequestHeader<'_>,
         client_version: i32,
+        first: &mut First,
     ) -> Result<Option<Arc<Topic>>, Reply> {
         let Some(group) = names::group_of_retry_topic(header.topic) else {
             return Ok(None);
@@ -132,10 +135,20 @@ impl SendHandler {
         if header.reconsume_times <= limit && !self.state.locks.has_live(group) {
             return Ok(None);
         }
-        let dead = self.state.topics.ensure_dead_letter_topic(group);
+        let dead = self.dead_letters(group, first)?;
         self.state.metrics.died(group, header.topic);
-        dead.map(Some)
-            .map_err(|error| Reply::error(response_code::SYSTEM_ERROR, error.to_string()))
+        Ok(Some(dead))
+    }
+
+    /// The topic of a group's dead letters, created `first`.
+    pub(super) fn dead_letters(&self, group: &str, first: &mut First) -> Result<Arc<Topic>, Reply> {
+        let topics = self.state.topics.clone();
+        if !topics.contains(&names::dlq_topic(group)) {
+            let (topics, group) = (topics.clone(), group.to_owned());
+            first.leave(move || drop(topics.ensure_dead_letter_topic(&group)))?;
+        }
+        let dead = topics.ensure_dead_letter_topic(group);
+        dead.map_err(|error| Reply::error(response_code::SYSTEM_ERROR, error.to_string()))
     }
 
     /// What is sent, if the topic takes it.

@@ -55,6 +55,7 @@ impl SendHandler {
 
     fn take_cold(&self) {
         let mut session = self.session();
+        session.begin(true);
         while let Some((connection, to, request)) = next(&self.cold) {
             let turn = AssertUnwindSafe(|| {
                 connection.answer(|replies| {
@@ -66,6 +67,7 @@ impl SendHandler {
                 tracing::error!(peer = %connection.peer(), "a request handler panicked; its connection is closed");
                 connection.close();
                 session = self.session();
+                session.begin(true);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Replies: a client asked another one with a message, and its answer comes back through the broker that both are
 //! connected to. It is pushed to the producer that asked, and stored beside that.
 
-use super::{SendHandler, names_of, properties};
+use super::{First, SendHandler, names_of, properties};
 use crate::topic::{MessageType, Topic};
 use bytes::Bytes;
 use common::message::message_id::offset_id;
@@ -48,7 +48,12 @@ impl SendHandler {
         header: &SendMessageRequestHeader<'_>,
         body: &[u8],
     ) -> Result<(), Reply> {
-        let topic = self.topic(header, connection)?;
+        // The topic of replies is there.
+        let mut there = First {
+            waited: true,
+            ..First::default()
+        };
+        let topic = self.topic(header, connection, &mut there)?;
         let queue_id = Self::queue_id(header, &topic, connection)?;
         let kib = u32::try_from(body.len() / 1024 + 1).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.pushes).try_acquire_many_owned(kib);

@@ -5,7 +5,6 @@ use super::admit::retry_limit;
 use super::detour::Destination;
 use super::reply::{Answer, Pending};
 use super::{SendHandler, SendSession, remember, sys_flag};
-use crate::error::ChangeError;
 use crate::topic::{MessageType, Topic, perm};
 use common::ids::PhysicalOffset;
 use common::message::message_id::offset_id;
@@ -64,7 +63,7 @@ impl SendHandler {
                 .state
                 .topics
                 .ensure_retry_topic(group, config.retry_queue_nums, false, unit)
-                .map_err(|error| failed(&error.into()))?,
+                .map_err(|error| Reply::error(response_code::SYSTEM_ERROR, error.to_string()))?,
         };
         if topic.perm & perm::WRITE == 0 {
             let text = format!(
@@ -90,8 +89,7 @@ impl SendHandler {
         let limit = retry_limit(header.max_reconsume_times, config.retry_max_times, version);
         let is_dead = record.reconsume_times >= limit || header.delay_level < 0;
         let (topic, queue_id) = if is_dead {
-            let dead = self.state.topics.ensure_dead_letter_topic(group);
-            (dead.map_err(|error| failed(&error))?, 0)
+            (self.dead_letters(group, &mut session.first)?, 0)
         } else {
             (topic, rand::random_range(0..queues))
         };
@@ -166,8 +164,4 @@ impl SendHandler {
         session.pending.push(pending);
         Ok(())
     }
-}
-
-fn failed(error: &ChangeError) -> Reply {
-    Reply::error(response_code::SYSTEM_ERROR, error.to_string())
 }

@@ -67,7 +67,10 @@ pub fn serve(config: BrokerConfig) -> (Stored, Loopback, Client) {
     let stored = Stored::with(config);
     stored.create("t", 1);
     let handler = Arc::new(handler(&stored));
-    let session = Mutex::new(handler.session());
+    let mut session = handler.session();
+    // Topics that come into being by their use are written at once.
+    session.begin(true);
+    let session = Mutex::new(session);
     let loopback = Loopback::serve(Arc::new(Turns { handler, session }));
     let client = loopback.client();
     (stored, loopback, client)
