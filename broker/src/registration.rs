@@ -209,15 +209,16 @@ impl Fleet {
                 continue;
             }
             let (tried, round) = oneshot::channel();
-            let server = NameServer::new(
-                *address,
-                self.settings.clone(),
-                self.topics.clone(),
-                self.client.clone(),
-            );
-            let task =
-                self.tasks
-                    .spawn(server.run(tried, self.lost.subscribe(), self.stopped.clone()));
+            let server = NameServer {
+                address: *address,
+                settings: self.settings.clone(),
+                topics: self.topics.clone(),
+                client: self.client.clone(),
+                told: None,
+                failing: false,
+            };
+            let running = server.run(tried, self.lost.subscribe(), self.stopped.clone());
+            let task = self.tasks.spawn(running);
             self.by_address.insert(*address, task);
             first_rounds.push(round);
         }

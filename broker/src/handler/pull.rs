@@ -83,8 +83,7 @@ impl PullHandler {
             let (group, topic) = (&header.consumer_group, &header.topic);
             offsets.commit(group, topic, header.queue_id, offset);
         }
-        if answer.outcome.code() == response_code::PULL_NOT_FOUND
-            && pull.header.sys_flag & PULL_SUSPEND != 0
+        if answer.code == response_code::PULL_NOT_FOUND && pull.header.sys_flag & PULL_SUSPEND != 0
         {
             pull = self.park(pull, admitted)?;
             return self.again(pull);

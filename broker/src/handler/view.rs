@@ -7,6 +7,7 @@ use crate::state::State;
 use common::wire::body::KvTable;
 use common::wire::{CURRENT_VERSION, CURRENT_VERSION_DESC, Reply};
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use store::StoreStatus;
 
 /// Figures of queues and engines this broker does not have, or not yet: tools that read them find an empty one.
@@ -30,19 +31,19 @@ pub fn runtime_info(state: &State) -> Reply {
         .split_whitespace()
         .map(|key| (key.to_owned(), "0".to_owned()))
         .collect();
-    let broker = [
-        ("brokerActive", "true".to_owned()),
-        ("brokerVersion", CURRENT_VERSION.to_string()),
-        ("brokerVersionDesc", CURRENT_VERSION_DESC.to_owned()),
-        ("bootTimestamp", started.to_string()),
-        ("runtime", runtime(state.clock.now().0 - started.0)),
-        ("startAcceptSendRequestTimeStamp", accept_from.to_string()),
-        (
-            "earliestMessageTimeStamp",
-            earliest.unwrap_or(-1).to_string(),
-        ),
+    let uptime = runtime(state.clock.now().0 - started.0);
+    let earliest = earliest.unwrap_or(-1);
+    #[rustfmt::skip]
+    let broker: [(&str, &dyn Display); 7] = [
+        ("brokerActive", &"true"),
+        ("brokerVersion", &CURRENT_VERSION),
+        ("brokerVersionDesc", &CURRENT_VERSION_DESC),
+        ("bootTimestamp", &started),
+        ("runtime", &uptime),
+        ("startAcceptSendRequestTimeStamp", &accept_from),
+        ("earliestMessageTimeStamp", &earliest),
     ];
-    table.extend(broker.map(|(key, value)| (key.to_owned(), value)));
+    table.extend(broker.map(|(key, value)| (key.to_owned(), value.to_string())));
     table.extend(traffic(&state.metrics.rates()));
     table.extend(storage(&state.config, &state.reader.status()));
     Reply::ok().with_body(KvTable { table }.encode())
@@ -52,23 +53,19 @@ pub fn runtime_info(state: &State) -> Reply {
 fn traffic(rates: &Rates) -> Vec<(String, String)> {
     let (total, mean) = (rates.now, rates.now.put_bytes.checked_div(rates.now.put));
     let got = std::array::from_fn(|span| rates.found[span] + rates.missed[span]);
-    let mut figures = vec![
-        ("putMessageTimesTotal".to_owned(), total.put.to_string()),
-        (
-            "putMessageSizeTotal".to_owned(),
-            total.put_bytes.to_string(),
-        ),
-        (
-            "putMessageAverageSize".to_owned(),
-            mean.unwrap_or(0).to_string(),
-        ),
-        ("putMessageDistributeTime".to_owned(), String::new()),
-        ("putTps".to_owned(), tps(rates.put)),
-        ("getFoundTps".to_owned(), tps(rates.found)),
-        ("getMissTps".to_owned(), tps(rates.missed)),
-        ("getTotalTps".to_owned(), tps(got)),
-        ("getTransferredTps".to_owned(), tps(rates.delivered)),
+    #[rustfmt::skip]
+    let figures = [
+        ("putMessageTimesTotal", total.put.to_string()),
+        ("putMessageSizeTotal", total.put_bytes.to_string()),
+        ("putMessageAverageSize", mean.unwrap_or(0).to_string()),
+        ("putMessageDistributeTime", String::new()),
+        ("putTps", tps(rates.put)),
+        ("getFoundTps", tps(rates.found)),
+        ("getMissTps", tps(rates.missed)),
+        ("getTotalTps", tps(got)),
+        ("getTransferredTps", tps(rates.delivered)),
     ];
+    let mut figures: Vec<_> = figures.map(|(key, value)| (key.to_owned(), value)).into();
     for (day, sums) in [
         ("YesterdayMorning", rates.yesterday),
         ("TodayMorning", rates.today),
@@ -85,36 +82,21 @@ fn storage(config: &BrokerConfig, status: &StoreStatus) -> [(String, String); 8]
     let (root, log) = (&config.store_path_root_dir, config.commit_log());
     let (log_disk, queue_disk) = (Disk::of(&log), Disk::of(root));
     let used = log_disk.used_ratio().to_string();
+    let used_here = format!("commitLogDiskRatio_{}", log.display());
     let (total, free) = (readable(log_disk.total), readable(log_disk.free));
     let behind = |offset| status.max_physical.saturating_sub(offset);
-    [
-        (
-            "commitLogMinOffset".to_owned(),
-            status.min_physical.to_string(),
-        ),
-        (
-            "commitLogMaxOffset".to_owned(),
-            status.max_physical.to_string(),
-        ),
-        (
-            "dispatchBehindBytes".to_owned(),
-            behind(status.dispatched).to_string(),
-        ),
-        (
-            "remainHowManyDataToFlush".to_owned(),
-            format!("{} B", behind(status.flushed)),
-        ),
-        ("commitLogDiskRatio".to_owned(), used.clone()),
-        (format!("commitLogDiskRatio_{}", log.display()), used),
-        (
-            "consumeQueueDiskRatio".to_owned(),
-            queue_disk.used_ratio().to_string(),
-        ),
-        (
-            "commitLogDirCapacity".to_owned(),
-            format!("Total : {total}, Free : {free}."),
-        ),
-    ]
+    #[rustfmt::skip]
+    let figures = [
+        ("commitLogMinOffset", status.min_physical.to_string()),
+        ("commitLogMaxOffset", status.max_physical.to_string()),
+        ("dispatchBehindBytes", behind(status.dispatched).to_string()),
+        ("remainHowManyDataToFlush", format!("{} B", behind(status.flushed))),
+        ("commitLogDiskRatio", used.clone()),
+        (&used_here, used),
+        ("consumeQueueDiskRatio", queue_disk.used_ratio().to_string()),
+        ("commitLogDirCapacity", format!("Total : {total}, Free : {free}.")),
+    ];
+    figures.map(|(key, value)| (key.to_owned(), value))
 }
 
 /// Three numbers: over the last 10 seconds, minute and 10 minutes.

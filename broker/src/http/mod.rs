@@ -8,12 +8,24 @@ mod transactions;
 
 use crate::metrics::BrokerFigures;
 use axum::Router;
+use axum::http::StatusCode;
 use axum::routing::get;
-use common::server::{Readiness, router};
+use common::server::{HttpError, Readiness, router};
+use std::fmt::Display;
 use std::sync::Arc;
 
 /// What the pages show is what the figures are taken from.
 type Pages = BrokerFigures;
+
+/// Does what may wait for the disk on a thread of its own; who reads pages is told what went wrong.
+async fn read<T: Send + 'static, E: Display + Send + 'static>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, HttpError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    let done = done.map_err(|panicked| panicked.to_string());
+    done.and_then(|done| done.map_err(|error| error.to_string()))
+        .map_err(|error| HttpError::new(StatusCode::INTERNAL_SERVER_ERROR, error))
+}
 
 /// All pages, the common ones among them. The broker is ready as long as it takes messages; the page says why it does not.
 ///

@@ -1,9 +1,8 @@
 //! The page of messages that wait for their time.
 
-use super::Pages;
+use super::{Pages, read};
 use axum::Json;
 use axum::extract::{Query, State};
-use axum::http::StatusCode;
 use common::server::HttpError;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -27,15 +26,11 @@ pub(super) async fn show(
 ) -> Result<Json<Value>, HttpError> {
     let figures = pages.timers.figures();
     let (timers, broker_name) = (pages.timers.clone(), pages.state.config.broker_name.clone());
-    let listing = move || {
+    let listed = read(move || {
         let (topic, from) = (asked.topic.as_deref(), asked.from.as_deref());
         timers.list(&broker_name, topic, from, asked.limit.unwrap_or(LISTED))
-    };
-    let listed = tokio::task::spawn_blocking(listing).await;
-    let listed = listed.map_err(|error| error.to_string());
-    let listed = listed.and_then(|listed| listed.map_err(|error| error.to_string()));
-    let listed =
-        listed.map_err(|error| HttpError::new(StatusCode::INTERNAL_SERVER_ERROR, error))?;
+    });
+    let listed = listed.await?;
     let topics = figures.topics.iter().filter(|(_, count)| count.waiting > 0);
     let waiting: BTreeMap<_, _> = topics
         .map(|(topic, count)| (topic, count.waiting))

@@ -1,13 +1,13 @@
 //! Open transactions.
 
-use super::Pages;
+use super::{Pages, read};
 use crate::transaction::TopicFigures;
 use axum::Json;
 use axum::extract::{Query, State};
-use axum::http::StatusCode;
 use common::server::HttpError;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::convert::Infallible;
 use std::sync::Arc;
 
 /// Transactions of a page that does not say how many it wants.
@@ -29,15 +29,11 @@ pub(super) async fn list(
     let transactions = pages.transactions.clone();
     let limit = asked.limit.unwrap_or(PAGE);
     // Half messages may have to come from the disk.
-    let read = move || {
-        (
-            transactions.figures(),
-            transactions.list(asked.offset, limit),
-        )
-    };
-    let read = tokio::task::spawn_blocking(read).await;
-    let (figures, page) =
-        read.map_err(|error| HttpError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    let page = read(move || {
+        let page = transactions.list(asked.offset, limit);
+        Ok::<_, Infallible>((transactions.figures(), page))
+    });
+    let (figures, page) = page.await?;
     // What happened since the broker started.
     let row = |of: &TopicFigures| {
         json!({

@@ -53,28 +53,26 @@ pub(super) fn query_data_version(
     settings: &RegistrationSettings,
     topics: &TopicConfigSerializeWrapper,
 ) -> (Command, Bytes) {
-    let header = BrokerRequestHeader {
-        broker_name: settings.broker_name.clone(),
-        broker_addr: settings.broker_addr.clone(),
-        cluster_name: settings.cluster_name.clone(),
-        broker_id: settings.broker_id,
-    };
     let body = topics.data_version.encode();
     (
-        Command::request(request_code::QUERY_DATA_VERSION).with(&header),
+        Command::request(request_code::QUERY_DATA_VERSION).with(&identity(settings)),
         body.into(),
     )
 }
 
 /// The broker is going.
 pub(super) fn unregister(settings: &RegistrationSettings) -> Command {
-    let header = BrokerRequestHeader {
+    Command::request(request_code::UNREGISTER_BROKER).with(&identity(settings))
+}
+
+/// Which broker this is.
+fn identity(settings: &RegistrationSettings) -> BrokerRequestHeader {
+    BrokerRequestHeader {
         broker_name: settings.broker_name.clone(),
         broker_addr: settings.broker_addr.clone(),
         cluster_name: settings.cluster_name.clone(),
         broker_id: settings.broker_id,
-    };
-    Command::request(request_code::UNREGISTER_BROKER).with(&header)
+    }
 }
 
 /// The topics in portions of at most `size`.

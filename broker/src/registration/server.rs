@@ -22,17 +22,17 @@ const MOST_TOPICS_PER_REQUEST: usize = 30_000;
 
 /// One name server, and what it has been told.
 pub(super) struct NameServer {
-    address: SocketAddr,
-    settings: watch::Receiver<RegistrationSettings>,
-    topics: TopicTable,
-    client: RemotingClient,
-    told: Option<Told>,
+    pub(super) address: SocketAddr,
+    pub(super) settings: watch::Receiver<RegistrationSettings>,
+    pub(super) topics: TopicTable,
+    pub(super) client: RemotingClient,
+    pub(super) told: Option<Told>,
     /// The last attempt failed and somebody has read so in the log.
-    failing: bool,
+    pub(super) failing: bool,
 }
 
 /// What a name server knows.
-struct Told {
+pub(super) struct Told {
     /// The connection it was told over; when it ends, the name server forgets.
     connection: Arc<Connection>,
     /// Counter of the version of the topics.
@@ -48,22 +48,6 @@ enum Failure {
 }
 
 impl NameServer {
-    pub(super) fn new(
-        address: SocketAddr,
-        settings: watch::Receiver<RegistrationSettings>,
-        topics: TopicTable,
-        client: RemotingClient,
-    ) -> Self {
-        Self {
-            address,
-            settings,
-            topics,
-            client,
-            told: None,
-            failing: false,
-        }
-    }
-
     /// Keeps the name server informed until `stopped`, then unregisters. `tried` hears of the first attempt's end.
     pub(super) async fn run(
         mut self,
@@ -221,12 +205,10 @@ impl NameServer {
             }
         };
         let topics = self.topics.clone();
-        match tokio::task::spawn_blocking(move || topics.mark_order_topics(&listed)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                tracing::warn!("order topics of name server {}: {error}", self.address);
-            }
-            Err(error) => tracing::error!("order topics of name server {}: {error}", self.address),
+        let marking = tokio::task::spawn_blocking(move || topics.mark_order_topics(&listed));
+        let marked = marking.await.map_err(|panicked| panicked.to_string());
+        if let Err(error) = marked.and_then(|marked| marked.map_err(|error| error.to_string())) {
+            tracing::warn!("order topics of name server {}: {error}", self.address);
         }
     }
 

@@ -10,57 +10,36 @@ use store::{GetRequest, GetStatus, StoreReader};
 /// Bytes the keys and values of an answer's header take, roughly.
 const HEADER_TEXT_BYTES: usize = 144;
 
-/// The kind of answer. The names are those of the protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// What the store says.
-    Store {
-        /// The result of the read.
-        status: GetStatus,
-        /// The request was for the start of the queue.
-        from_start: bool,
-    },
-    /// The consumer has to go on elsewhere.
-    OffsetReset,
-}
-
-impl Outcome {
-    /// The response code and the remark.
-    fn told(self) -> (i32, &'static str) {
-        let (status, from_start) = match self {
-            Self::OffsetReset => return (response_code::PULL_OFFSET_MOVED, "OFFSET_RESET"),
-            Self::Store { status, from_start } => (status, from_start),
-        };
-        let (retry, missing, moved) = (
-            response_code::PULL_RETRY_IMMEDIATELY,
-            response_code::PULL_NOT_FOUND,
-            response_code::PULL_OFFSET_MOVED,
-        );
-        let empty = if from_start { missing } else { moved };
-        match status {
-            GetStatus::Found => (response_code::SUCCESS, "FOUND"),
-            GetStatus::NoMatchedMessage => (retry, "NO_MATCHED_MESSAGE"),
-            GetStatus::MessageWasRemoving => (retry, "MESSAGE_WAS_REMOVING"),
-            // The reference makes a queue when it is first asked for, so its clients never see that there is none.
-            GetStatus::NoMatchedLogicQueue | GetStatus::NoMessageInQueue => {
-                (empty, "NO_MESSAGE_IN_QUEUE")
-            }
-            GetStatus::OffsetFoundNull => (missing, "OFFSET_FOUND_NULL"),
-            GetStatus::OffsetOverflowOne => (missing, "OFFSET_OVERFLOW_ONE"),
-            GetStatus::OffsetOverflowBadly => (moved, "OFFSET_OVERFLOW_BADLY"),
-            GetStatus::OffsetTooSmall => (moved, "OFFSET_TOO_SMALL"),
+/// The response code and the remark for what the store says; the names are those of the protocol. `from_start`: the request
+/// was for the start of the queue.
+fn told(status: GetStatus, from_start: bool) -> (i32, &'static str) {
+    let (retry, missing, moved) = (
+        response_code::PULL_RETRY_IMMEDIATELY,
+        response_code::PULL_NOT_FOUND,
+        response_code::PULL_OFFSET_MOVED,
+    );
+    let empty = if from_start { missing } else { moved };
+    match status {
+        GetStatus::Found => (response_code::SUCCESS, "FOUND"),
+        GetStatus::NoMatchedMessage => (retry, "NO_MATCHED_MESSAGE"),
+        GetStatus::MessageWasRemoving => (retry, "MESSAGE_WAS_REMOVING"),
+        // The reference makes a queue when it is first asked for, so its clients never see that there is none.
+        GetStatus::NoMatchedLogicQueue | GetStatus::NoMessageInQueue => {
+            (empty, "NO_MESSAGE_IN_QUEUE")
         }
-    }
-
-    /// The response code.
-    pub(super) fn code(self) -> i32 {
-        self.told().0
+        GetStatus::OffsetFoundNull => (missing, "OFFSET_FOUND_NULL"),
+        GetStatus::OffsetOverflowOne => (missing, "OFFSET_OVERFLOW_ONE"),
+        GetStatus::OffsetOverflowBadly => (moved, "OFFSET_OVERFLOW_BADLY"),
+        GetStatus::OffsetTooSmall => (moved, "OFFSET_TOO_SMALL"),
     }
 }
 
 /// What a pull found.
+#[derive(Default)]
 pub(super) struct Answer {
-    pub(super) outcome: Outcome,
+    /// The response code.
+    pub(super) code: i32,
+    remark: &'static str,
     /// Offset of the next pull.
     pub(super) next: i64,
     pub(super) min: u64,
@@ -78,16 +57,13 @@ pub(super) struct Answer {
 impl Answer {
     /// Sends the consumer to another offset.
     pub(super) fn reset(next: i64, min: u64, max: u64) -> Self {
-        let outcome = Outcome::OffsetReset;
         Self {
-            outcome,
+            code: response_code::PULL_OFFSET_MOVED,
+            remark: "OFFSET_RESET",
             next,
             min,
             max,
-            records: Vec::new(),
-            found: (0, 0),
-            cold: false,
-            far_behind: false,
+            ..Self::default()
         }
     }
 
@@ -105,12 +81,10 @@ impl Answer {
             max_messages: u32::try_from(header.max_msg_nums).unwrap_or(1).max(1),
             filter: &|tags_code| filter.matches(tags_code),
         });
-        let from_start = header.queue_offset == 0;
+        let (code, remark) = told(result.status, header.queue_offset == 0);
         Self {
-            outcome: Outcome::Store {
-                status: result.status,
-                from_start,
-            },
+            code,
+            remark,
             next: result.next_begin,
             min: result.min,
             max: result.max,
@@ -144,10 +118,9 @@ impl Answer {
         };
         let mut fields = Fields::with_capacity(6, HEADER_TEXT_BYTES);
         header.write(&mut fields);
-        let (code, remark) = self.outcome.told();
         Reply {
-            code,
-            remark: Some(remark.to_owned()),
+            code: self.code,
+            remark: Some(self.remark.to_owned()),
             fields,
             body: self.records,
         }

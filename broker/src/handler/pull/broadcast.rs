@@ -43,7 +43,7 @@ impl PullHandler {
         let Some(client_id) = self.broadcast_client(pull, admitted) else {
             return;
         };
-        let moved = answer.outcome.code() == response_code::PULL_OFFSET_MOVED;
+        let moved = answer.code == response_code::PULL_OFFSET_MOVED;
         let offset = if moved {
             answer.next
         } else {
