@@ -157,7 +157,14 @@ fn what_waits_is_listed_and_called_back_from_outside() -> Result<()> {
     patiently("they are filed", SOON, || {
         Ok((listed()?.len() == 3).then_some(()))
     })?;
-    let done = mqadmin(&["cancel", "-b", address, "key1"])?;
+    let other = mqadmin(&["list", "-b", address, "-t", "other", "--json"])?;
+    ensure!(
+        other.status.success() && other.stdout.is_empty(),
+        "{other:?}"
+    );
+    let other = mqadmin(&["cancel", "-b", address, "-t", "other", "key1"])?;
+    ensure!(other.status.code() == Some(1), "{other:?}");
+    let done = mqadmin(&["cancel", "-b", address, "-t", TOPIC, "key1"])?;
     ensure!(done.status.success(), "{done:?}");
     patiently("one is cancelled", SOON, || {
         Ok((listed()? == ["key0", "key2"]).then_some(()))

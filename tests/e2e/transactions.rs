@@ -96,9 +96,26 @@ fn open_transactions_are_listed_shown_and_ended_by_hand() -> Result<()> {
     let named: Vec<_> = listed.iter().map(|of| &of["transactionId"]).collect();
     ensure!(named == ["first", "second", "third"], "{listed:?}");
     ensure!(listed[0]["topic"] == TOPIC && listed[0]["producerGroup"] == "deciders");
-    let none = printed(&["list", "-b", address, "--topic", "other"])?;
-    ensure!(none.contains("0 open transactions"), "{none}");
-    let shown = printed(&["show", "-b", address, "second"])?;
+    for limit in [
+        ["--topic", "other"],
+        ["-t", "other"],
+        ["-g", "other"],
+        ["--producerGroup", "other"],
+    ] {
+        let none = printed(&[&["list", "-b", address], &limit[..]].concat())?;
+        ensure!(none.contains("0 open transactions"), "{none}");
+        let wrong = mqadmin(&[&["show", "-b", address, "second"], &limit[..]].concat())?;
+        let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
+        ensure!(
+            wrong.status.code() == Some(1) && said.contains("second of "),
+            "{said}"
+        );
+    }
+    let all = printed(&["list", "-b", address, "-t", TOPIC, "-g", "deciders"])?;
+    ensure!(all.contains("3 open transactions"), "{all}");
+    let shown = printed(&[
+        "show", "-b", address, "-t", TOPIC, "-g", "deciders", "second",
+    ])?;
     ensure!(
         shown.contains(&ids[1]) && shown.contains("PGROUP=deciders"),
         "{shown}"

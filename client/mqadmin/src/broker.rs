@@ -9,9 +9,9 @@ use common::wire::Command;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::terminal::{Code, Usage, finish, out, table};
+use crate::terminal::{Code, Out, Usage, table};
 
-/// Which brokers.
+/// Which brokers, and which of what they have.
 #[derive(clap::Args)]
 pub struct Brokers {
     /// The broker's address, host:port.
@@ -20,13 +20,16 @@ pub struct Brokers {
     /// Name servers, host:port;host:port: all masters they know.
     #[arg(short = 'n', long = "namesrvAddr", value_name = "LIST")]
     name_servers: Option<String>,
+    /// Only of this topic.
+    #[arg(short, long)]
+    topic: Option<String>,
 }
 
 /// Asks brokers.
 pub struct Asking {
     admin: Admin,
-    /// The brokers that are meant.
-    pub brokers: Vec<String>,
+    brokers: Vec<String>,
+    topic: Option<String>,
 }
 
 impl Brokers {
@@ -36,24 +39,29 @@ impl Brokers {
             .enable_all()
             .build()?;
         runtime.block_on(async {
-            let asking = match (&self.broker, &self.name_servers) {
-                // No name server is asked then.
-                (Some(broker), _) => Asking {
-                    admin: Admin::start(broker.as_str()).await?,
-                    brokers: vec![broker.clone()],
-                },
-                (None, Some(names)) => {
-                    let admin = Admin::start(names.as_str()).await?;
-                    let brokers = admin.masters().await?;
-                    Asking { admin, brokers }
-                }
-                (None, None) => {
-                    let text = "give a broker with -b, or name servers with -n";
-                    return Err(Usage(text.to_owned()).into());
-                }
+            // No name server is asked when there is a broker.
+            let Some(start) = self.broker.as_ref().or(self.name_servers.as_ref()) else {
+                let text = "give a broker with -b, or name servers with -n";
+                return Err(Usage(text.to_owned()).into());
             };
-            work(asking).await
+            let admin = Admin::start(start.as_str()).await?;
+            let brokers = match &self.broker {
+                Some(broker) => vec![broker.clone()],
+                None => admin.masters().await?,
+            };
+            let topic = self.topic.clone();
+            work(Asking {
+                admin,
+                brokers,
+                topic,
+            })
+            .await
         })
+    }
+
+    /// To which topic a search was limited, if to any.
+    pub fn of_topic(&self) -> String {
+        of("topic", self.topic.as_ref())
     }
 }
 
@@ -71,6 +79,11 @@ impl Asking {
     }
 }
 
+/// What a search says it was limited to.
+pub fn of(what: &str, name: Option<&String>) -> String {
+    name.map_or_else(String::new, |name| format!(" of {what} {name}"))
+}
+
 /// What brokers list page by page.
 pub trait Listed: Serialize + Sized {
     /// What several of them are.
@@ -81,6 +94,9 @@ pub trait Listed: Serialize + Sized {
     const NUMBERS: &[usize];
     /// Where a page begins.
     type Place: Clone + PartialEq;
+
+    /// Its topic.
+    fn topic(&self) -> &str;
 
     /// What the table says of it.
     fn cells(&self) -> Vec<String>;
@@ -93,18 +109,16 @@ pub trait Listed: Serialize + Sized {
 }
 
 impl Asking {
-    /// Looks at what a broker lists until `look` has seen enough, which it says by `false`.
-    async fn each<T: Listed>(
-        &self,
-        broker: &str,
-        topic: Option<&str>,
-        mut look: impl FnMut(T) -> bool,
-    ) -> Result<()> {
+    /// Looks at what a broker lists of the topic until `look` has seen enough, which it says by `false`.
+    async fn each<T: Listed>(&self, broker: &str, mut look: impl FnMut(T) -> bool) -> Result<()> {
+        let topic = self.topic.as_deref();
         let mut from = None;
         loop {
             let answer = self.ask(broker, T::request(topic, from.clone())).await?;
             let (page, next) = T::page(&answer)?;
-            if !page.into_iter().all(&mut look) || next.is_none() || next == from {
+            let mut page = page.into_iter();
+            let mut look = |one: T| topic.is_some_and(|topic| topic != one.topic()) || look(one);
+            if !page.all(&mut look) || next.is_none() || next == from {
                 return Ok(());
             }
             from = next;
@@ -112,18 +126,14 @@ impl Asking {
     }
 
     /// The first that `is` says yes to, and its broker.
-    pub async fn find<T: Listed>(
-        &self,
-        topic: Option<&str>,
-        is: impl Fn(&T) -> bool,
-    ) -> Result<Option<(String, T)>> {
+    pub async fn find<T: Listed>(&self, is: impl Fn(&T) -> bool) -> Result<Option<(String, T)>> {
         for broker in &self.brokers {
             let mut found = None;
             let look = |one| {
                 found = Some(one).filter(&is);
                 found.is_none()
             };
-            self.each(broker, topic, look).await?;
+            self.each(broker, look).await?;
             if let Some(found) = found {
                 return Ok(Some((broker.clone(), found)));
             }
@@ -137,9 +147,6 @@ impl Asking {
 pub struct Listing {
     #[command(flatten)]
     brokers: Brokers,
-    /// Only those of this topic.
-    #[arg(long)]
-    pub topic: Option<String>,
     /// At most so many of each broker.
     #[arg(long, default_value_t = 1000)]
     limit: usize,
@@ -150,7 +157,7 @@ pub struct Listing {
 
 impl Listing {
     /// Lists all `wanted`.
-    pub fn run<T: Listed>(&self, wanted: impl Fn(&T) -> bool) -> Result<Code> {
+    pub fn run<T: Listed>(&self, wanted: impl Fn(&T) -> bool, out: &mut Out) -> Result<Code> {
         let found = self.brokers.ask(async |asking| {
             let mut found = Vec::new();
             for broker in &asking.brokers {
@@ -161,24 +168,23 @@ impl Listing {
                     }
                     found.len() < limit
                 };
-                asking.each(broker, self.topic.as_deref(), look).await?;
+                asking.each(broker, look).await?;
             }
             Ok(found)
         })?;
-        let mut out = out();
         if self.json {
             for (broker, one) in &found {
                 let mut line = serde_json::to_value(one)?;
                 line["broker"] = json!(broker);
                 writeln!(out, "{line}")?;
             }
-            return finish(out, Code::Good);
+            return Ok(Code::Good);
         }
         let mut shown = table(&[&["broker"], T::HEAD].concat(), T::NUMBERS);
         for (broker, one) in &found {
             shown.add_row([vec![broker.clone()], one.cells()].concat());
         }
         writeln!(out, "{shown}\n{} {}", found.len(), T::NAME)?;
-        finish(out, Code::Good)
+        Ok(Code::Good)
     }
 }

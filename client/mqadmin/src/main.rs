@@ -7,6 +7,7 @@ mod text;
 mod timer;
 mod transaction;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -30,12 +31,16 @@ enum Family {
 }
 
 fn main() -> ExitCode {
-    let done = match Args::parse().family {
-        Family::Store(args) => store::run(args),
-        Family::Timer(args) => timer::run(&args),
-        Family::Transaction(args) => transaction::run(&args),
+    let family = Args::parse().family;
+    let mut out = terminal::out();
+    let done = match &family {
+        Family::Store(args) => store::run(args, &mut out),
+        Family::Timer(args) => timer::run(args, &mut out),
+        Family::Transaction(args) => transaction::run(args, &mut out),
     };
-    match done {
+    // Also what was shown before something went wrong.
+    let shown = out.flush().map_err(anyhow::Error::from);
+    match done.and_then(|code| shown.map(|()| code)) {
         Ok(code) => code.into(),
         Err(error) => terminal::code_of(&error).into(),
     }

@@ -1,6 +1,6 @@
 //! Exit codes, output, the progress bar and Ctrl-C.
 
-use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write as _};
+use std::io::{self, BufWriter, IsTerminal as _, Stdout};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
@@ -151,10 +151,4 @@ pub fn table(head: &[&str], right: &[usize]) -> comfy_table::Table {
         }
     }
     table
-}
-
-/// Ends the output: what is still in the buffer is written.
-pub fn finish(mut out: Out, code: Code) -> Result<Code> {
-    out.flush()?;
-    Ok(code)
 }

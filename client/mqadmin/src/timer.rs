@@ -9,7 +9,7 @@ use common::wire::header::{ListTimersRequestHeader, RecallMessageRequestHeader};
 use common::wire::{Command as Request, request_code};
 
 use crate::broker::{Asking, Brokers, Listed, Listing};
-use crate::terminal::{Code, finish, out};
+use crate::terminal::{Code, Out};
 use crate::text::time;
 
 /// `mqadmin timer`.
@@ -33,16 +33,15 @@ struct Cancel {
     brokers: Brokers,
     /// The message's unique key.
     key: String,
-    /// Its topic: spares the search in all others.
-    #[arg(long)]
-    topic: Option<String>,
 }
 
 /// Runs a command of this family.
-pub fn run(args: &Args) -> Result<Code> {
+pub fn run(args: &Args, out: &mut Out) -> Result<Code> {
     match &args.command {
-        Command::List(list) => list.run(|_: &WaitingTimer| true),
-        Command::Cancel(args) => args.brokers.ask(async |asking| cancel(&asking, args).await),
+        Command::List(list) => list.run(|_: &WaitingTimer| true, out),
+        Command::Cancel(args) => {
+            (args.brokers).ask(async |asking| cancel(&asking, args, out).await)
+        }
     }
 }
 
@@ -51,6 +50,10 @@ impl Listed for WaitingTimer {
     const HEAD: &[&str] = &["due", "topic", "queue", "key", "body", "rolled"];
     const NUMBERS: &[usize] = &[3, 5, 6];
     type Place = String;
+
+    fn topic(&self) -> &str {
+        &self.topic
+    }
 
     fn cells(&self) -> Vec<String> {
         vec![
@@ -79,10 +82,11 @@ impl Listed for WaitingTimer {
     }
 }
 
-async fn cancel(asking: &Asking, args: &Cancel) -> Result<Code> {
+async fn cancel(asking: &Asking, args: &Cancel, out: &mut Out) -> Result<Code> {
     let is = |timer: &WaitingTimer| timer.unique_key == args.key;
-    let Some((broker, timer)) = asking.find(args.topic.as_deref(), is).await? else {
-        eprintln!("mqadmin: no message {} waits", args.key);
+    let Some((broker, timer)) = asking.find(is).await? else {
+        let of_topic = args.brokers.of_topic();
+        eprintln!("mqadmin: no message {}{of_topic} waits", args.key);
         return Ok(Code::Bad);
     };
     let header = RecallMessageRequestHeader {
@@ -93,8 +97,7 @@ async fn cancel(asking: &Asking, args: &Cancel) -> Result<Code> {
     };
     let request = Request::request(request_code::RECALL_MESSAGE).with(&header);
     asking.ask(&broker, request).await?;
-    let mut out = out();
     let (key, due) = (&timer.unique_key, time(timer.deliver_time));
     writeln!(out, "cancelled: {key} of topic {}, due {due}", timer.topic)?;
-    finish(out, Code::Good)
+    Ok(Code::Good)
 }

@@ -9,8 +9,8 @@ use common::wire::body::{OpenTransaction, OpenTransactions};
 use common::wire::header::{EndTransactionRequestHeader, ListTransactionsRequestHeader};
 use common::wire::{Command as Request, request_code};
 
-use crate::broker::{Asking, Brokers, Listed, Listing};
-use crate::terminal::{Code, finish, out};
+use crate::broker::{Asking, Brokers, Listed, Listing, of};
+use crate::terminal::{Code, Out};
 
 /// `mqadmin transaction`.
 #[derive(clap::Args)]
@@ -35,45 +35,58 @@ enum Command {
 struct List {
     #[command(flatten)]
     listing: Listing,
-    /// Only those of this producer group.
-    #[arg(long)]
+    #[command(flatten)]
+    of: Group,
+}
+
+#[derive(clap::Args)]
+struct Group {
+    /// Only of this producer group.
+    #[arg(short, long, alias = "producerGroup")]
     group: Option<String>,
+}
+
+impl Group {
+    fn has(&self, open: &OpenTransaction) -> bool {
+        (self.group.as_ref()).is_none_or(|group| *group == open.producer_group)
+    }
 }
 
 #[derive(clap::Args)]
 struct One {
     #[command(flatten)]
     brokers: Brokers,
+    #[command(flatten)]
+    of: Group,
     /// The transaction's id (the message's unique key), or the offset message id of its half.
     id: String,
 }
 
 /// Runs a command of this family.
-pub fn run(args: &Args) -> Result<Code> {
+pub fn run(args: &Args, out: &mut Out) -> Result<Code> {
     let (one, outcome) = match &args.command {
-        Command::List(args) => return list(args),
+        Command::List(List { listing, of }) => return listing.run(|open| of.has(open), out),
         Command::Show(one) => (one, None),
         Command::Commit(one) => (one, Some(sys_flag::TRANSACTION_COMMIT)),
         Command::Rollback(one) => (one, Some(sys_flag::TRANSACTION_ROLLBACK)),
     };
     one.brokers.ask(async |asking| {
-        let is =
-            |open: &OpenTransaction| open.transaction_id == one.id || open.offset_msg_id == one.id;
-        let Some((broker, open)) = asking.find(None, is).await? else {
-            eprintln!("mqadmin: no open transaction {}", one.id);
+        let is = |open: &OpenTransaction| {
+            one.of.has(open) && [&open.transaction_id, &open.offset_msg_id].contains(&&one.id)
+        };
+        let Some((broker, open)) = asking.find(is).await? else {
+            let of_topic = one.brokers.of_topic();
+            let of_group = of("group", one.of.group.as_ref());
+            eprintln!(
+                "mqadmin: no open transaction {}{of_topic}{of_group}",
+                one.id
+            );
             return Ok(Code::Bad);
         };
         match outcome {
-            None => show(&asking, &broker, &open).await,
-            Some(outcome) => end(&asking, &broker, open, outcome).await,
+            None => show(&asking, &broker, &open, out).await,
+            Some(outcome) => end(&asking, &broker, open, outcome, out).await,
         }
-    })
-}
-
-fn list(args: &List) -> Result<Code> {
-    let is = |wanted: &Option<String>, is: &str| wanted.as_ref().is_none_or(|wanted| wanted == is);
-    args.listing.run(|open: &OpenTransaction| {
-        is(&args.listing.topic, &open.topic) && is(&args.group, &open.producer_group)
     })
 }
 
@@ -82,6 +95,10 @@ impl Listed for OpenTransaction {
     const HEAD: &[&str] = &["transaction", "topic", "group", "age s", "checks", "half"];
     const NUMBERS: &[usize] = &[4, 5, 6];
     type Place = i64;
+
+    fn topic(&self) -> &str {
+        &self.topic
+    }
 
     fn cells(&self) -> Vec<String> {
         vec![
@@ -108,14 +125,18 @@ impl Listed for OpenTransaction {
     }
 }
 
-async fn show(asking: &Asking, broker: &str, open: &OpenTransaction) -> Result<Code> {
+async fn show(
+    asking: &Asking,
+    broker: &str,
+    open: &OpenTransaction,
+    out: &mut Out,
+) -> Result<Code> {
     let message = asking.view(&open.offset_msg_id).await?;
     let properties: Vec<String> = message
         .properties()
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
     let properties = properties.join(" ");
-    let mut out = out();
     for (name, value) in [
         ("broker", broker),
         ("transaction", &open.transaction_id),
@@ -132,11 +153,17 @@ async fn show(asking: &Asking, broker: &str, open: &OpenTransaction) -> Result<C
     ] {
         writeln!(out, "{name:18} {value}")?;
     }
-    finish(out, Code::Good)
+    Ok(Code::Good)
 }
 
 /// As the answer to a check, which is taken however old the half message is.
-async fn end(asking: &Asking, broker: &str, open: OpenTransaction, outcome: i32) -> Result<Code> {
+async fn end(
+    asking: &Asking,
+    broker: &str,
+    open: OpenTransaction,
+    outcome: i32,
+    out: &mut Out,
+) -> Result<Code> {
     let header = EndTransactionRequestHeader {
         topic: Some(open.topic.clone()),
         producer_group: Some(open.producer_group),
@@ -154,8 +181,7 @@ async fn end(asking: &Asking, broker: &str, open: OpenTransaction, outcome: i32)
         sys_flag::TRANSACTION_COMMIT => "committed",
         _ => "rolled back",
     };
-    let mut out = out();
     let (id, topic) = (&open.transaction_id, &open.topic);
     writeln!(out, "{done}: {id} of topic {topic}")?;
-    finish(out, Code::Good)
+    Ok(Code::Good)
 }

@@ -1,5 +1,7 @@
 //! What one language sends the others receive.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use tests::{Cluster, Connection, Language, Ledger, Peer};
 
@@ -51,6 +53,35 @@ fn java_go_and_rust_receive_each_others_messages() -> Result<()> {
     Ok(())
 }
 
+/// Waits until every queue is read by one of the members, and by one only: both may hold one for a moment while they share
+/// them out.
+fn shared_out(sender: &Peer, members: [&Peer; 2]) -> Result<()> {
+    /// So many messages in a row come to one member each: longer than either needs to get what it still reads.
+    const IN_A_ROW: u32 = 200;
+    let last = || -> Result<u32> {
+        let sent = sender.messages("ack")?;
+        Ok(sent.iter().map(|message| message.id.1).max().unwrap_or(0))
+    };
+    let mut begin = last()? + 1;
+    tests::patiently("the queues are shared out", crate::LONG, || {
+        let mut copies: BTreeMap<u32, usize> = BTreeMap::new();
+        for member in members {
+            for message in member.messages("got")? {
+                if message.id.1 >= begin {
+                    *copies.entry(message.id.1).or_default() += 1;
+                }
+            }
+        }
+        if copies.values().any(|copies| *copies > 1) {
+            begin = last()? + 1;
+            return Ok(None);
+        }
+        let row = begin..begin + IN_A_ROW;
+        let all = row.clone().all(|index| copies.contains_key(&index));
+        Ok(all.then_some(()))
+    })
+}
+
 /// Two members of one group share the queues between them, whatever they are written in.
 #[test]
 fn java_and_go_share_a_group() -> Result<()> {
@@ -75,7 +106,6 @@ fn java_and_go_share_a_group() -> Result<()> {
     };
     let mut java = member(Language::Java, "java-member")?;
     let mut go = member(Language::Go, "go-member")?;
-    // Rebalancing is settled once both get something; until then both may hold a queue for a moment.
     let mut warm = sender(
         Language::Go,
         namesrv,
@@ -86,6 +116,7 @@ fn java_and_go_share_a_group() -> Result<()> {
     )?;
     java.wait_for("got", 40, crate::LONG)?;
     go.wait_for("got", 40, crate::LONG)?;
+    shared_out(&warm, [&java, &go])?;
     warm.stop()?;
 
     let mut ledger = Ledger::default();

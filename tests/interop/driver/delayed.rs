@@ -34,7 +34,8 @@ fn levels_timers_and_recalls(language: Language) -> Result<()> {
     for (name, mode, options) in [
         ("two-seconds", "level", ("level", "2")),
         ("timers", "timer", ("delay", "2000")),
-        ("taken-back", "recall", ("delay", "3000")),
+        // Long enough for a client that has just started to take back what it has just sent.
+        ("taken-back", "recall", ("delay", "6000")),
     ] {
         let more = [("count", "30"), options];
         senders.push(sender(language, namesrv, name, "delayed", mode, &more)?);
@@ -48,7 +49,7 @@ fn levels_timers_and_recalls(language: Language) -> Result<()> {
         ledger.count(&[])
     );
     // When these come, all others have had their time.
-    let more = [("count", "3"), ("delay", "4000")];
+    let more = [("count", "3"), ("delay", "7000")];
     let mut last = sender(language, namesrv, "last", "delayed", "timer", &more)?;
     all_sent(&mut last, &mut ledger)?;
     let arrived = all_received(&mut receiver, &ledger, &[])?;
@@ -56,8 +57,8 @@ fn levels_timers_and_recalls(language: Language) -> Result<()> {
     let delays = [
         ("two-seconds", 2_000),
         ("timers", 2_000),
-        ("taken-back", 3_000),
-        ("last", 4_000),
+        ("taken-back", 6_000),
+        ("last", 7_000),
     ];
     in_time(&arrived, &delays)
 }

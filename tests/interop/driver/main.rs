@@ -105,9 +105,28 @@ fn settle(cluster: &Cluster, topic: &str, queues: u32, receivers: &[&Peer]) -> R
     anyhow::bail!("not every receiver reads every queue")
 }
 
+/// A page of the broker as JSON; `None` where Apache RocketMQ runs, which has none.
+fn page(cluster: &Cluster, path: &str) -> Result<Option<serde_json::Value>> {
+    if std::env::var_os("ARUGULA_REFERENCE_JARS").is_some() {
+        return Ok(None);
+    }
+    let (_, text) = tests::http_get(&cluster.broker.http, path)?;
+    Ok(Some(serde_json::from_str(&text)?))
+}
+
 /// A cluster with a topic and a receiver that reads all of its queues.
 fn prepared(language: Language, topic: &str, options: &[(&str, &str)]) -> Result<(Cluster, Peer)> {
-    let cluster = Cluster::with(&QUICK)?;
+    prepared_with(&[], language, topic, options)
+}
+
+/// The same; `settings` go into the broker's file.
+fn prepared_with(
+    settings: &[(&str, &str)],
+    language: Language,
+    topic: &str,
+    options: &[(&str, &str)],
+) -> Result<(Cluster, Peer)> {
+    let cluster = Cluster::with(&[&QUICK[..], settings].concat())?;
     cluster.create_topic(topic, 4)?;
     let receiver = receiver(
         language,
@@ -124,6 +143,18 @@ fn prepared(language: Language, topic: &str, options: &[(&str, &str)]) -> Result
 fn all_sent(sender: &mut Peer, ledger: &mut Ledger) -> Result<()> {
     sender.finish(LONG)?;
     let failures = sender.failures();
+    anyhow::ensure!(failures.is_empty(), "refused: {failures:?}");
+    ledger.add(sender.messages("ack")?)
+}
+
+/// The same for `count` messages of a sender that waits to be told to stop.
+fn acknowledged(sender: &Peer, count: usize, ledger: &mut Ledger) -> Result<()> {
+    let done = patiently("everything is acknowledged", LONG, || {
+        let failures = sender.failures();
+        let done = !failures.is_empty() || sender.messages("ack")?.len() >= count;
+        Ok(done.then_some(failures))
+    });
+    let failures = done?;
     anyhow::ensure!(failures.is_empty(), "refused: {failures:?}");
     ledger.add(sender.messages("ack")?)
 }

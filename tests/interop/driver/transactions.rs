@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Result, ensure};
 use tests::{Language, Ledger, Message, Peer, patiently};
 
-use crate::{LONG, all_received, all_sent, available, prepared, sender};
+use crate::{LONG, all_received, all_sent, available, page, prepared, prepared_with, sender};
 
 /// Of a transactional sender, those that end with a commit.
 fn committed(transactor: &Peer) -> Result<Vec<Message>> {
@@ -44,7 +44,10 @@ fn transactions_end_as_their_producers_say(language: Language) -> Result<()> {
         return Ok(());
     }
     let topic = "transactions";
-    let (cluster, mut receiver) = prepared(language, topic, &[])?;
+    // Who decides at once is not asked, even if it stops and starts in between: a stock client's first transactions take their
+    // time.
+    let patient = [("transactionTimeOut", "6000")];
+    let (cluster, mut receiver) = prepared_with(&patient, language, topic, &[])?;
     let namesrv = cluster.namesrv.address.as_str();
     let count = COUNT.to_string();
     let mut decider = transactor(language, namesrv, topic, "decider", &[("count", &count)])?;
@@ -80,23 +83,55 @@ fn rust_transactions_commit_roll_back_and_answer_checks() -> Result<()> {
     transactions_end_as_their_producers_say(Language::Rust)
 }
 
-/// The producer dies between the half message and the end of its local transaction.
-fn another_producer_of_the_group_answers(dead: Language, alive: Language) -> Result<()> {
+/// Where a producer dies.
+#[derive(Clone, Copy)]
+enum DiesIn {
+    /// Between the half message and the end of its local transaction.
+    Local,
+    /// While its listener is asked how that ended.
+    Check,
+}
+
+/// What a dead producer leaves undecided ends once, as another one of its group says.
+fn another_producer_of_the_group_answers(
+    dead: Language,
+    alive: Language,
+    dies_in: DiesIn,
+) -> Result<()> {
     if !available(dead)? || !available(alive)? {
         return Ok(());
     }
     let topic = "orphans";
     let (cluster, mut receiver) = prepared(alive, topic, &[])?;
     let namesrv = cluster.namesrv.address.as_str();
-    let mut dies = transactor(dead, namesrv, topic, "dies", &[("hang", "true")])?;
-    dies.wait_for("half", 1, LONG)?;
+    // Who hangs in its first transaction begins no second one.
+    let (hang, said, count) = match dies_in {
+        DiesIn::Local => ("local", "half", 1_u32),
+        DiesIn::Check => ("check", "checked", 2),
+    };
+    let options = [("hang", hang), ("count", &count.to_string())];
+    let mut dies = transactor(dead, namesrv, topic, "dies", &options)?;
+    dies.wait_for("half", count as usize, LONG)?;
+    dies.wait_for(said, 1, LONG)?;
     dies.process.kill()?;
     let mut heir = transactor(alive, namesrv, topic, "heir", &[("count", "0")])?;
-    heir.process.wait_line("checked dies 0", LONG)?;
-    receiver.wait_for("got", 1, LONG)?;
+    patiently("the other one is asked about all", LONG, || {
+        Ok((checked(&heir) == (0..count).collect()).then_some(()))
+    })?;
+    patiently("no transaction is open", LONG, || {
+        let page = page(&cluster, "/api/v1/transactions")?;
+        Ok(page.is_none_or(|page| page["open"] == 0).then_some(()))
+    })?;
+    // What comes twice, or in spite of its rollback, comes before this.
+    let mut ledger = Ledger::default();
+    let mut last = sender(alive, namesrv, "last", topic, "sync", &[("count", "4")])?;
+    all_sent(&mut last, &mut ledger)?;
+    receiver.wait_for("got", 1 + ledger.count(&[]), LONG)?;
     heir.stop()?;
     receiver.stop()?;
-    let got = receiver.messages("got")?;
+    let (of_last, got): (Vec<_>, Vec<_>) =
+        (receiver.messages("got")?.into_iter()).partition(|message| message.id.0 == "last");
+    ledger.each_once("the receiver of transactions", &of_last, &[])?;
     ensure!(
         got.len() == 1 && got[0].id == ("dies".to_owned(), 0),
         "{got:?}"
@@ -105,16 +140,31 @@ fn another_producer_of_the_group_answers(dead: Language, alive: Language) -> Res
 }
 
 #[test]
+fn a_java_producer_whose_check_is_cut_off_leaves_it_to_another_java_one() -> Result<()> {
+    another_producer_of_the_group_answers(Language::Java, Language::Java, DiesIn::Check)
+}
+
+#[test]
+fn a_java_producer_whose_check_is_cut_off_leaves_it_to_a_rust_one() -> Result<()> {
+    another_producer_of_the_group_answers(Language::Java, Language::Rust, DiesIn::Check)
+}
+
+#[test]
+fn a_rust_producer_whose_check_is_cut_off_leaves_it_to_a_java_one() -> Result<()> {
+    another_producer_of_the_group_answers(Language::Rust, Language::Java, DiesIn::Check)
+}
+
+#[test]
 fn another_java_producer_of_the_group_answers_for_a_dead_one() -> Result<()> {
-    another_producer_of_the_group_answers(Language::Java, Language::Java)
+    another_producer_of_the_group_answers(Language::Java, Language::Java, DiesIn::Local)
 }
 
 #[test]
 fn a_rust_producer_answers_for_a_dead_java_one() -> Result<()> {
-    another_producer_of_the_group_answers(Language::Java, Language::Rust)
+    another_producer_of_the_group_answers(Language::Java, Language::Rust, DiesIn::Local)
 }
 
 #[test]
 fn a_java_producer_answers_for_a_dead_rust_one() -> Result<()> {
-    another_producer_of_the_group_answers(Language::Rust, Language::Java)
+    another_producer_of_the_group_answers(Language::Rust, Language::Java, DiesIn::Local)
 }

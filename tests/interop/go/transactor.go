@@ -11,18 +11,19 @@ import (
 )
 
 // transactor ends even transactions with a commit and odd ones with a rollback; of every four the last two only when
-// they are checked. With hang=true no local transaction ever ends.
+// they are checked. With hang=check all wait for a check, and no check is ever answered; with hang=local no local transaction
+// ends either.
 type transactor struct {
-	hang bool
+	hang string
 }
 
 func (t transactor) ExecuteLocalTransaction(message *primitive.Message) primitive.LocalTransactionState {
 	index, _ := strconv.Atoi(message.GetProperty("index"))
 	say("half", message.GetProperty("sender"), index)
-	for t.hang {
-		time.Sleep(time.Second)
+	if t.hang == "local" {
+		select {}
 	}
-	if index%4 >= 2 {
+	if t.hang == "check" || index%4 >= 2 {
 		return primitive.UnknowState
 	}
 	return end(index)
@@ -31,6 +32,9 @@ func (t transactor) ExecuteLocalTransaction(message *primitive.Message) primitiv
 func (t transactor) CheckLocalTransaction(message *primitive.MessageExt) primitive.LocalTransactionState {
 	index, _ := strconv.Atoi(message.GetProperty("index"))
 	say("checked", message.GetProperty("sender"), index)
+	if t.hang != "never" {
+		select {}
+	}
 	return end(index)
 }
 
@@ -45,7 +49,7 @@ func end(index int) primitive.LocalTransactionState {
 func transact(o options) {
 	topic, name, sizes := o.text("topic"), o.text("sender"), o.or("sizes", "small")
 	made, err := rocketmq.NewTransactionProducer(
-		transactor{hang: o.or("hang", "false") == "true"},
+		transactor{hang: o.or("hang", "never")},
 		producer.WithNameServer([]string{o.text("namesrv")}),
 		producer.WithGroupName(o.or("group", "interop-"+name)),
 		producer.WithInstanceName(name),

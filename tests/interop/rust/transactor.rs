@@ -8,13 +8,16 @@ use crate::sender::{message, report};
 use crate::{one_line, told_to_stop};
 
 /// Sends `count` transactional messages and answers checks until it is told to stop. Even ones commit, odd ones roll back; of
-/// every four the last two do so when they are checked. With hang=true no local transaction ever ends.
+/// every four the last two do so when they are checked. With hang=check all wait for a check, and no check is ever answered; with
+/// hang=local no local transaction ends either.
 pub async fn run(options: &Options) -> Result<()> {
     let (topic, sender) = (options.text("topic")?, options.text("sender")?);
-    let (sizes, hang) = (
-        options.or("sizes", "small"),
-        options.or("hang", "false") == "true",
-    );
+    let sizes = options.or("sizes", "small");
+    let (in_local, in_check) = match options.or("hang", "never") {
+        "local" => (true, true),
+        "check" => (false, true),
+        _ => (false, false),
+    };
     let own_group = format!("interop-{sender}");
     let config = ClientConfig {
         instance_name: Some(sender.to_owned()),
@@ -26,9 +29,12 @@ pub async fn run(options: &Options) -> Result<()> {
     let producer = Producer::builder(options.or("group", &own_group), config)
         .send_timeout(timeout)
         .topics([topic])
-        .start_transactional(|half| async move {
+        .start_transactional(move |half| async move {
             let property = |name| half.property(name).unwrap_or_default();
             println!("checked {} {}", property("sender"), property("index"));
+            if in_check {
+                std::future::pending::<()>().await;
+            }
             property("index")
                 .parse()
                 .map_or(TransactionState::Unknown, end)
@@ -41,10 +47,10 @@ pub async fn run(options: &Options) -> Result<()> {
             message(topic, "A", sender, index, sizes),
             move |_| async move {
                 println!("half {name} {index}");
-                if hang {
+                if in_local {
                     std::future::pending::<()>().await;
                 }
-                if index % 4 >= 2 {
+                if in_check || index % 4 >= 2 {
                     TransactionState::Unknown
                 } else {
                     end(index)

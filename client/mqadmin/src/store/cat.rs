@@ -12,7 +12,7 @@ use super::ls::unknown_topic;
 use super::messages::{Wanted, each};
 use super::show::{self, Form};
 use super::{Place, line};
-use crate::terminal::{Code, Out, Usage, finish, out};
+use crate::terminal::{Code, Out, Usage};
 
 /// Units read at a time.
 const PIECE_UNITS: u64 = 512;
@@ -70,11 +70,10 @@ fn parse_range(text: &str) -> Result<(u64, u64), String> {
         })
 }
 
-pub fn run(args: &Args) -> Result<Code> {
+pub fn run(args: &Args, out: &mut Out) -> Result<Code> {
     let store = args.place.open()?;
-    let mut out = out();
     let code = if let Some(offset) = args.physical {
-        let found = at(args, &store, offset, &mut out)?;
+        let found = at(args, &store, offset, out)?;
         if let Some(what) = found {
             bail!(Usage(format!(
                 "no message begins at position {offset} of the log: {what}"
@@ -82,16 +81,11 @@ pub fn run(args: &Args) -> Result<Code> {
         }
         Code::Good
     } else if let Some(id) = &args.msg_id {
-        by_id(args, &store, id, &mut out)?
+        by_id(args, &store, id, out)?
     } else {
-        of_topic(
-            args,
-            &store,
-            args.topic.as_deref().unwrap_or_default(),
-            &mut out,
-        )?
+        of_topic(args, &store, args.topic.as_deref().unwrap_or_default(), out)?
     };
-    finish(out, code)
+    Ok(code)
 }
 
 fn show(args: &Args, record: &RecordView<'_>, out: &mut Out) -> Result<()> {

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::messages::{Wanted, each};
 use super::{Place, line};
-use crate::terminal::{Code, finish, out};
+use crate::terminal::{Code, Out};
 
 /// Writes every message as one line of JSON to standard output, in the order in which they were
 /// stored, with everything its record says: the body in base64, as stored.
@@ -19,12 +19,11 @@ pub struct Args {
     wanted: Wanted,
 }
 
-pub fn run(args: &Args) -> Result<Code> {
+pub fn run(args: &Args, out: &mut Out) -> Result<Code> {
     let store = args.place.open()?;
-    let mut out = out();
     let passed = each(&store, &args.wanted, |record| {
-        line::write(record, &mut out)?;
+        line::write(record, out)?;
         Ok(true)
     })?;
-    finish(out, passed.code(Code::Good))
+    Ok(passed.code(Code::Good))
 }

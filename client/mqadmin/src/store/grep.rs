@@ -11,7 +11,7 @@ use regex::bytes::{Regex, RegexBuilder};
 
 use super::messages::{Wanted, each};
 use super::{Place, line, show};
-use crate::terminal::{Code, Out, finish, out};
+use crate::terminal::{Code, Out};
 use crate::text;
 
 /// Bytes shown before and behind what was found.
@@ -55,7 +55,7 @@ struct Hit<'a> {
     range: Range<usize>,
 }
 
-pub fn run(args: &Args) -> Result<Code> {
+pub fn run(args: &Args, out: &mut Out) -> Result<Code> {
     let pattern = match &args.pattern {
         Some(pattern) if args.ignore_case => Some(
             RegexBuilder::new(pattern.as_str())
@@ -66,7 +66,6 @@ pub fn run(args: &Args) -> Result<Code> {
     };
     let store = args.place.open()?;
     let colour = std::io::stdout().is_terminal();
-    let mut out = out();
     let mut found = 0;
     let passed = each(&store, &args.wanted, |record| {
         if args.key.as_ref().is_some_and(|key| !has_key(record, key)) {
@@ -78,19 +77,16 @@ pub fn run(args: &Args) -> Result<Code> {
         }
         found += 1;
         if args.json {
-            line::write(record, &mut out)?;
+            line::write(record, out)?;
         } else if !args.count {
-            write_hit(record, hit.flatten().as_ref(), colour, &mut out)?;
+            write_hit(record, hit.flatten().as_ref(), colour, out)?;
         }
         Ok(args.limit != Some(found))
     })?;
     if args.count {
         writeln!(out, "{found}")?;
     }
-    finish(
-        out,
-        passed.code(if found > 0 { Code::Good } else { Code::Bad }),
-    )
+    Ok(passed.code(if found > 0 { Code::Good } else { Code::Bad }))
 }
 
 fn keys<'a>(record: &RecordView<'a>) -> &'a [u8] {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use store::offline::{Ends, Look, OfflineQueue, OfflineStore, Segment};
 
 use super::{Place, about, state};
-use crate::terminal::{Code, Out, Usage, finish, out, table};
+use crate::terminal::{Code, Out, Usage, table};
 use crate::text;
 
 /// Lists the files of a store with what they hold, and its topics and queues with their offsets.
@@ -24,7 +24,7 @@ pub struct Args {
     json: bool,
 }
 
-pub fn run(args: &Args) -> Result<Code> {
+pub fn run(args: &Args, out: &mut Out) -> Result<Code> {
     let store = args.place.open()?;
     let wanted = |queue: &&OfflineQueue| {
         args.topic
@@ -50,13 +50,12 @@ pub fn run(args: &Args) -> Result<Code> {
     for segment in &store.segments {
         segments.push((segment, store.look(segment, newest)?));
     }
-    let mut out = out();
     if args.json {
         writeln!(out, "{}", as_json(&store, &segments, &queues))?;
     } else {
-        print(&mut out, &store, &segments, &queues)?;
+        print(out, &store, &segments, &queues)?;
     }
-    finish(out, Code::Good)
+    Ok(Code::Good)
 }
 
 /// A topic without a queue, and those whose names are near.

@@ -20,7 +20,7 @@ use clap::Subcommand;
 use serde_json::{Map, Value, json};
 use store::offline::OfflineStore;
 
-use crate::terminal::Code;
+use crate::terminal::{Code, Out};
 
 /// `mqadmin store`.
 #[derive(clap::Args)]
@@ -65,15 +65,15 @@ impl Place {
 }
 
 /// Runs a command of this family.
-pub fn run(args: Args) -> Result<Code> {
-    match args.command {
-        Command::Verify(args) => verify::run(&args),
-        Command::Ls(args) => ls::run(&args),
-        Command::Cat(args) => cat::run(&args),
-        Command::Grep(args) => grep::run(&args),
-        Command::Stats(args) => stats::run(&args),
-        Command::Export(args) => export::run(&args),
-        Command::Rebuild(args) => rebuild::run(&args),
+pub fn run(args: &Args, out: &mut Out) -> Result<Code> {
+    match &args.command {
+        Command::Verify(args) => verify::run(args, out),
+        Command::Ls(args) => ls::run(args, out),
+        Command::Cat(args) => cat::run(args, out),
+        Command::Grep(args) => grep::run(args, out),
+        Command::Stats(args) => stats::run(args, out),
+        Command::Export(args) => export::run(args, out),
+        Command::Rebuild(args) => rebuild::run(args, out),
     }
 }
 

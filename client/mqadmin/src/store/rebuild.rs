@@ -16,7 +16,7 @@ use store::offline::{
 use store::{DelayLevels, QueueKind, StoreConfig, StoreError, TopicSet};
 
 use super::{Place, known_topics};
-use crate::terminal::{Code, Usage, finish, out, waiting, watched};
+use crate::terminal::{Code, Out, Usage, waiting, watched};
 use crate::text;
 
 /// Deletes ConsumeQueues and key index and makes them anew from the log. The store must not be open.
@@ -124,7 +124,7 @@ fn survey(store: &OfflineStore, progress: &Progress) -> Result<Survey, StoreErro
     Ok(survey)
 }
 
-pub fn run(args: &Args) -> Result<Code> {
+pub fn run(args: &Args, out: &mut Out) -> Result<Code> {
     let store = args.place.open()?;
     if store.state.live && !args.dry_run {
         let path = store.root.clone();
@@ -158,7 +158,6 @@ pub fn run(args: &Args) -> Result<Code> {
         unknown && !names::is_light_queue(topic)
     };
     config.light_queues = survey.light;
-    let mut out = out();
     let Some(locked) = locked else {
         let paths = DERIVED.iter().map(|name| store.root.join(name));
         let there = paths.filter(|path| path.exists());
@@ -171,7 +170,7 @@ pub fn run(args: &Args) -> Result<Code> {
         let queues = text::count(survey.queues.len() as u64);
         let messages = text::count(survey.queues.values().map(|found| found.messages).sum());
         writeln!(out, "would make {queues} queues with {messages} messages")?;
-        return finish(out, Code::Good);
+        return Ok(Code::Good);
     };
     let progress = Arc::clone(&config.progress);
     let clock = Arc::new(SystemClock::new());
@@ -193,7 +192,7 @@ pub fn run(args: &Args) -> Result<Code> {
             "{bytes} bytes behind the end of the log now lie in {kept_in}"
         )?;
     }
-    finish(out, Code::Good)
+    Ok(Code::Good)
 }
 
 /// Why the log cannot give back what is there now.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::Place;
 use super::messages::{Wanted, each};
-use crate::terminal::{Code, Out, finish, out, table};
+use crate::terminal::{Code, Out, table};
 use crate::text;
 
 /// Tags that are counted for a topic; more are taken together.
@@ -149,20 +149,19 @@ impl Topic {
     }
 }
 
-pub fn run(args: &Args) -> Result<Code> {
+pub fn run(args: &Args, out: &mut Out) -> Result<Code> {
     let store = args.place.open()?;
     let mut all = All::default();
     let passed = each(&store, &args.wanted, |record| {
         all.count(record);
         Ok(true)
     })?;
-    let mut out = out();
     if args.json {
         writeln!(out, "{}", as_json(&all))?;
     } else {
-        print(&mut out, &all)?;
+        print(out, &all)?;
     }
-    finish(out, passed.code(Code::Good))
+    Ok(passed.code(Code::Good))
 }
 
 fn print(out: &mut Out, all: &All) -> Result<()> {

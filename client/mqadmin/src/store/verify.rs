@@ -9,7 +9,7 @@ use store::offline::{Finding, LogEnd, OfflineStore, Options, Part, Report, verif
 
 use super::messages::Passed;
 use super::{Place, about, known_topics, state};
-use crate::terminal::{Code, Out, finish, out, table, watched};
+use crate::terminal::{Code, Out, table, watched};
 use crate::text;
 
 /// Checks every record, every ConsumeQueue unit, the key index and the checkpoint of a store against
@@ -36,7 +36,7 @@ pub struct Args {
     json: bool,
 }
 
-pub fn run(args: &Args) -> Result<Code> {
+pub fn run(args: &Args, out: &mut Out) -> Result<Code> {
     let store = args.place.open()?;
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let options = Options {
@@ -50,14 +50,13 @@ pub fn run(args: &Args) -> Result<Code> {
     let report = watched(log_bytes * passes, |progress| {
         verify(&store, &options, progress)
     })??;
-    let mut out = out();
     if args.json {
         writeln!(out, "{}", as_json(&store, &report, args.limit))?;
     } else {
-        print(&mut out, &store, &report, args.limit)?;
+        print(out, &store, &report, args.limit)?;
     }
     let (damage, stopped) = (report.findings.damage, report.stopped);
-    finish(out, Passed { damage, stopped }.code(Code::Good))
+    Ok(Passed { damage, stopped }.code(Code::Good))
 }
 
 /// How the log ends, for programs and for people.

@@ -178,6 +178,7 @@ impl Later {
             .ok()?;
         let mut decided = Vec::new();
         while !self.unasked.is_empty() {
+            ensure!(connection.arrives(PATIENCE)?, "the broker asks nothing");
             let asked = connection.next_request().context("the broker asks")?;
             if asked.code != CHECK || !self.unasked.remove(asked.field("msgId")) {
                 continue;

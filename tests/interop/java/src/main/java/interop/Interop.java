@@ -9,6 +9,9 @@ import java.util.Map;
  * send and receive. See ../../../../../README.md for the arguments and the lines.
  */
 public final class Interop {
+    /** For a connection, and for an answer of a name server or broker; the client's own 3 s are too few on a busy machine. */
+    static final int PATIENCE_MS = 15_000;
+
     private Interop() {}
 
     public static void main(String[] args) throws Exception {
@@ -27,6 +30,8 @@ public final class Interop {
             }
             options.put(args[i].substring(0, at), args[i].substring(at + 1));
         }
+        // On a machine that does much else a connection takes its time.
+        System.setProperty("com.rocketmq.remoting.client.connect.timeout", String.valueOf(PATIENCE_MS));
         Options parsed = new Options(options);
         switch (args[0]) {
             case "send":

@@ -7,6 +7,7 @@ import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.ConsumeOrderlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerOrderly;
+import org.apache.rocketmq.client.exception.MQBrokerException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.client.producer.SendStatus;
@@ -27,12 +28,16 @@ final class Receiver {
         consumer.setInstanceName(options.text("name", "receiver"));
         consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
         consumer.setPollNameServerInterval(1000);
+        consumer.setMqClientApiTimeout(Interop.PATIENCE_MS);
         consumer.setHeartbeatBrokerInterval(5000);
         consumer.subscribe(options.text("topic"), options.text("expression", "*"));
         if (options.text("reply", "false").equals("true")) {
             replier = new DefaultMQProducer(options.text("group") + "-replies");
             replier.setNamesrvAddr(options.text("namesrv"));
             replier.setInstanceName(options.text("name", "receiver"));
+            replier.setMqClientApiTimeout(Interop.PATIENCE_MS);
+            // Who asked may take its time.
+            replier.setSendMsgTimeout(60_000);
         } else {
             replier = null;
         }
@@ -73,8 +78,8 @@ final class Receiver {
             if (!Sender.NOTE.equals(message.getUserProperty("note"))) {
                 Lines.say("bad", "note", message.getUserProperty("note"), "of", message);
             }
-            if (replier != null && message.getProperty(MessageConst.PROPERTY_CORRELATION_ID) != null) {
-                reply(message);
+            if (replier != null && message.getProperty(MessageConst.PROPERTY_CORRELATION_ID) != null && !reply(message)) {
+                continue;
             }
             Lines.say("got", message.getUserProperty("sender"), message.getUserProperty("index"),
                 message.getBody().length, Bodies.sum(message.getBody()), message.getTags(), message.getQueueId(),
@@ -82,7 +87,8 @@ final class Receiver {
         }
     }
 
-    private void reply(MessageExt message) {
+    /** False when who asked is gone, and the message is reported already. */
+    private boolean reply(MessageExt message) {
         byte[] sum = Bodies.sum(message.getBody()).getBytes(StandardCharsets.UTF_8);
         try {
             SendResult result = replier.send(MessageUtil.createReplyMessage(message, sum));
@@ -90,7 +96,15 @@ final class Receiver {
                 Lines.say("bad", "reply", result);
             }
         } catch (Exception refused) {
+            // After some attempts the client says what the last one failed with.
+            Throwable last = refused.getCause() == null ? refused : refused.getCause();
+            if (last instanceof MQBrokerException && last.getMessage().contains("push reply message")) {
+                Lines.say("orphan", message.getUserProperty("sender"), message.getUserProperty("index"),
+                    Lines.oneLine(last.getMessage()));
+                return false;
+            }
             Lines.say("bad", "reply", Lines.oneLine(refused));
         }
+        return true;
     }
 }

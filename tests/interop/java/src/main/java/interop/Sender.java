@@ -4,6 +4,7 @@ import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Semaphore;
+import org.apache.rocketmq.client.impl.factory.MQClientInstance;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendCallback;
 import org.apache.rocketmq.client.producer.SendResult;
@@ -33,6 +34,7 @@ final class Sender {
     private final int delayMs;
     private final int groups;
     private final String[] tags;
+    private final boolean traces;
     private final DefaultMQProducer producer;
     private final Semaphore inFlight = new Semaphore(IN_FLIGHT);
     private volatile boolean stopped;
@@ -48,12 +50,13 @@ final class Sender {
         delayMs = options.number("delay", 1000);
         groups = options.number("groups", 1);
         tags = options.text("tags", "A").split(",");
-        producer = new DefaultMQProducer(options.text("group", "interop-" + sender), null,
-            options.text("trace", "false").equals("true"), null);
+        traces = options.text("trace", "false").equals("true");
+        producer = new DefaultMQProducer(options.text("group", "interop-" + sender), null, traces, null);
         producer.setNamesrvAddr(options.text("namesrv"));
         producer.setInstanceName(sender);
         // A restarted broker is to be found again within the test's patience (default 30 s).
         producer.setPollNameServerInterval(1000);
+        producer.setMqClientApiTimeout(Interop.PATIENCE_MS);
         producer.setSendMsgTimeout(options.number("timeout", 10_000));
         producer.setCompressType(CompressionType.valueOf(options.text("compress", "ZLIB")));
         producer.setAutoBatch(mode.equals("autobatch"));
@@ -68,6 +71,9 @@ final class Sender {
         watcher.setDaemon(true);
         watcher.start();
         Lines.say("ready");
+        if (mode.equals("request")) {
+            beKnown();
+        }
         int step = mode.equals("batch") ? BATCH : 1;
         for (int index = 0; index < count && !stopped; index += step) {
             try {
@@ -85,12 +91,26 @@ final class Sender {
             }
         }
         inFlight.acquire(IN_FLIGHT);
-        if (mode.equals("request")) {
-            // The broker is told of each reply that it has come; who leaves at once leaves the last replier with an error.
+        if (mode.equals("request") || traces) {
+            // The broker is told of each reply that it has come; who leaves at once leaves the last replier with an error. Traces
+            // are sent in their own time.
             watcher.join();
         }
         producer.shutdown();
         Lines.say("done");
+    }
+
+    /**
+     * Replies reach producers the broker has heard of. The client sees to that before its first request, unless another thread of it
+     * is at it just then.
+     */
+    private void beKnown() throws InterruptedException {
+        MQClientInstance client = producer.getDefaultMQProducerImpl().getMqClientFactory();
+        client.updateTopicRouteInfoFromNameServer(topic);
+        while (!client.sendHeartbeatToAllBrokerWithLock()) {
+            Thread.sleep(PAUSE_AFTER_FAILURE_MS);
+            client.updateTopicRouteInfoFromNameServer(topic);
+        }
     }
 
     private void send(int index) throws Exception {

@@ -11,14 +11,15 @@ import org.apache.rocketmq.common.message.MessageExt;
 
 /**
  * Sends `count` transactional messages and answers checks until it is told to stop. Even ones commit, odd ones roll
- * back; of every four the last two do so when they are checked. With hang=true no local transaction ever ends.
+ * back; of every four the last two do so when they are checked. With hang=check all wait for a check, and no check is ever
+ * answered; with hang=local no local transaction ends either.
  */
 final class Transactor implements TransactionListener {
     private final String topic;
     private final String sender;
     private final String sizes;
     private final int count;
-    private final boolean hang;
+    private final String hang;
     private final TransactionMQProducer producer;
 
     Transactor(Options options) {
@@ -26,15 +27,14 @@ final class Transactor implements TransactionListener {
         sender = options.text("sender");
         sizes = options.text("sizes", "small");
         count = options.number("count", 1);
-        hang = options.text("hang", "false").equals("true");
+        hang = options.text("hang", "never");
         // With the topic it knows brokers, and they it, before it sends anything.
         producer = new TransactionMQProducer(options.text("group", "interop-" + sender), List.of(topic));
         producer.setNamesrvAddr(options.text("namesrv"));
         producer.setInstanceName(sender);
         producer.setPollNameServerInterval(1000);
         producer.setHeartbeatBrokerInterval(1000);
-        // It asks for the route of its topic while it starts.
-        producer.setMqClientApiTimeout(15_000);
+        producer.setMqClientApiTimeout(Interop.PATIENCE_MS);
         producer.setSendMsgTimeout(options.number("timeout", 10_000));
         producer.setTransactionListener(this);
     }
@@ -63,21 +63,31 @@ final class Transactor implements TransactionListener {
     @Override
     public LocalTransactionState executeLocalTransaction(Message message, Object index) {
         Lines.say("half", sender, index);
-        while (hang) {
-            try {
-                Thread.sleep(1_000);
-            } catch (InterruptedException again) {
-                // It hangs.
-            }
+        if (hang.equals("local")) {
+            hang();
         }
-        return (int) index % 4 >= 2 ? LocalTransactionState.UNKNOW : end((int) index);
+        boolean later = hang.equals("check") || (int) index % 4 >= 2;
+        return later ? LocalTransactionState.UNKNOW : end((int) index);
     }
 
     @Override
     public LocalTransactionState checkLocalTransaction(MessageExt message) {
         String index = message.getUserProperty("index");
         Lines.say("checked", message.getUserProperty("sender"), index);
+        if (!hang.equals("never")) {
+            hang();
+        }
         return end(Integer.parseInt(index));
+    }
+
+    private static void hang() {
+        while (true) {
+            try {
+                Thread.sleep(1_000);
+            } catch (InterruptedException again) {
+                // It hangs.
+            }
+        }
     }
 
     private static LocalTransactionState end(int index) {
