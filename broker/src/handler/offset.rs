@@ -4,6 +4,7 @@ use crate::error::kv_reply;
 use crate::kv::Written;
 use crate::offset::Commit;
 use crate::state::State;
+use crate::topic::MAX_QUEUES;
 use common::transport::Connection;
 use common::wire::header::{
     GetEarliestMsgStoretimeResponseHeader, GetMaxOffsetRequestHeader, OffsetResponseHeader,
@@ -97,6 +98,11 @@ fn commit(
     let queue_id = fields
         .required("queueId")
         .map_err(|error| refuse("QueueId", &topic, &error))?;
+    if !(0..MAX_QUEUES).contains(&queue_id) {
+        let last = MAX_QUEUES - 1;
+        let text = format!("QueueId is {queue_id}, expected 0 to {last}, topic is {topic}");
+        return Err(Reply::error(response_code::INVALID_PARAMETER, text));
+    }
     let offset = fields
         .required("commitOffset")
         .map_err(|error| refuse("Offset", &topic, &error))?;
@@ -167,4 +173,52 @@ fn refuse(what: &str, topic: &str, error: &FieldError) -> Reply {
 
 fn offset_reply(offset: i64) -> Reply {
     Reply::ok().with_header(&OffsetResponseHeader { offset })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::testing::{Loopback, Served};
+    use crate::testing::Stored;
+    use common::wire::Command;
+
+    struct World(Stored);
+
+    impl Served for World {
+        fn answer(
+            &self,
+            connection: &Arc<Connection>,
+            command: &Command,
+            _: &[u8],
+        ) -> Option<Reply> {
+            update(&self.0, connection, command.reply_to(), &command.fields)
+        }
+
+        fn closed(&self, _: &Connection) {}
+    }
+
+    #[tokio::test]
+    async fn offsets_of_queues_that_no_topic_can_have_are_not_kept() {
+        let stored = Stored::new();
+        stored.create("t", 1);
+        stored.groups.find_or_create("g").unwrap();
+        let world = Arc::new(World(stored));
+        let loopback = Loopback::serve(Arc::clone(&world));
+        let client = loopback.client();
+        for (queue_id, code) in [
+            (0, response_code::SUCCESS),
+            (65_535, response_code::SUCCESS),
+            (65_536, response_code::INVALID_PARAMETER),
+            (-1, response_code::INVALID_PARAMETER),
+        ] {
+            let mut command = Command::request(15);
+            let fields = &mut command.fields;
+            fields.set("consumerGroup", "g");
+            fields.set("topic", "t");
+            fields.set("queueId", queue_id);
+            fields.set("commitOffset", 0);
+            assert_eq!(client.call(command, "").await.0.code, code, "{queue_id}");
+        }
+        assert_eq!(world.0.offsets.queues("g", "t").len(), 2);
+    }
 }

@@ -8,7 +8,7 @@ mod table;
 
 pub use batch::BatchTopics;
 pub use entry::{MessageType, Topic, Traffic};
-pub use table::TopicTable;
+pub use table::{MAX_QUEUES, TopicTable};
 
 /// Permission bits of topics and brokers.
 pub mod perm {

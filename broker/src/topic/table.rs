@@ -3,6 +3,8 @@
 mod create;
 mod update;
 
+pub use update::MAX_QUEUES;
+
 use super::entry::{Topic, TopicCounters, Traffic};
 use super::rows::{self, TopicsDocument};
 use super::{perm, system};

@@ -1,7 +1,6 @@
 //! Topics that come into being by their use.
 
-use super::update::MAX_QUEUES;
-use super::{TopicTable, rows_of};
+use super::{MAX_QUEUES, TopicTable, rows_of};
 use crate::error::ChangeError;
 use crate::topic::Topic;
 use crate::topic::perm::{INHERIT, READ_WRITE};

@@ -7,7 +7,7 @@ use common::names::{self, NameError};
 use common::wire::body::{KvTable, TopicConfig};
 
 /// Most queues a topic may have. A queue id is counted from 0 and has room for this many in every index.
-pub(super) const MAX_QUEUES: i32 = 65_536;
+pub const MAX_QUEUES: i32 = 65_536;
 const MAX_PERM: i32 = 15;
 
 impl TopicTable {
