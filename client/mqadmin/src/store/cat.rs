@@ -130,7 +130,7 @@ fn by_id(args: &Args, store: &OfflineStore, id: &str, out: &mut Out) -> Result<C
     }
     let (mut left, mut found) = (args.limit, false);
     let passed = each(store, &Wanted::default(), |record| {
-        if record.property(properties::UNIQUE_KEY) == Some(id) {
+        if left > 0 && record.property(properties::UNIQUE_KEY) == Some(id) {
             found = true;
             left -= 1;
             show(args, record, out)?;

@@ -68,6 +68,9 @@ pub fn run(args: &Args, out: &mut Out) -> Result<Code> {
     let colour = std::io::stdout().is_terminal();
     let mut found = 0;
     let passed = each(&store, &args.wanted, |record| {
+        if args.limit == Some(found) {
+            return Ok(false);
+        }
         if args.key.as_ref().is_some_and(|key| !has_key(record, key)) {
             return Ok(true);
         }

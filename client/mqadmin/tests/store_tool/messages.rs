@@ -191,6 +191,9 @@ fn cat_shows_what_was_asked_for() {
         let (code, one) = lines(&made, &["cat", "--json", "--msg-id", id]);
         assert_eq!((code, offsets(&one)), (0, vec![3]), "{id}");
     }
+    check(&["--limit", "0"], &[]);
+    let none = made.run(&["cat", "--json", "--msg-id", "id-6", "--limit", "0"]);
+    assert_eq!(none.out, "");
 }
 
 #[test]
@@ -296,6 +299,8 @@ fn grep_finds_by_pattern_key_and_time() {
     count(&["order", "--from", "2026-11-21T00:00:20Z"], 5);
     let (code, found) = lines(&made, &["grep", "number 1[0-9],", "--json", "--limit", "3"]);
     assert_eq!((code, offsets(&found)), (0, vec![5, 5, 6]));
+    let none = made.run(&["grep", "number", "--limit", "0"]);
+    assert_eq!((none.code, &*none.out), (1, ""));
     let done = made.run(&["grep", "ber 17"]);
     let at = made.stored[17].physical_offset.0;
     let line =
