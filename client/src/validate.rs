@@ -12,7 +12,11 @@ const DEFAULT_GROUPS: [&str; 2] = ["DEFAULT_PRODUCER", "DEFAULT_CONSUMER"];
 pub(crate) fn topic(topic: &str) -> Result<(), ClientError> {
     names::validate_topic(topic).map_err(|error| ClientError::illegal(error.to_string()))?;
     if topic.len() > TOPIC_MAX_LENGTH {
-        let error = NameError::TopicLength(topic.to_owned());
+        let error = NameError::Length {
+            what: "topic",
+            name: topic.to_owned(),
+            limit: TOPIC_MAX_LENGTH,
+        };
         return Err(ClientError::illegal(error.to_string()));
     }
     Ok(())

@@ -105,33 +105,34 @@ pub const WELL_KNOWN_GROUPS: [&str; 8] = [
 /// Why a name is refused. The text goes to the client as the remark.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// No topic, or one of white space.
-    #[error("The specified topic is blank.")]
-    TopicBlank,
+    /// None, or one of white space.
+    #[error("The specified {0} is blank.")]
+    Blank(&'static str),
     /// A character that no name may have.
     #[error(
-        "The specified topic: {0}, contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$"
+        "The specified {what}: {name}, contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$"
     )]
-    TopicCharacters(String),
-    /// More than [`TOPIC_MAX_LENGTH`] characters.
-    #[error("The specified topic: {0}, is longer than topic max length: {TOPIC_MAX_LENGTH}")]
-    TopicLength(String),
+    Characters {
+        /// `topic` or `group`.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// More characters than a name may have.
+    #[error("The specified {what}: {name}, is longer than {what} max length: {limit}")]
+    Length {
+        /// `topic` or `group`.
+        what: &'static str,
+        /// The name.
+        name: String,
+        /// Most characters.
+        limit: usize,
+    },
     /// A retry or dead letter topic of more than [`RETRY_OR_DLQ_TOPIC_MAX_LENGTH`] characters.
     #[error(
         "The specified topic is DLQ or Retry topic: {0}, and it's longer than topic max length: {RETRY_OR_DLQ_TOPIC_MAX_LENGTH}"
     )]
     RetryOrDlqTopicLength(String),
-    /// No group, or one of white space.
-    #[error("The specified group is blank.")]
-    GroupBlank,
-    /// A character that no name may have.
-    #[error(
-        "The specified group: {0}, contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$"
-    )]
-    GroupCharacters(String),
-    /// More than [`GROUP_MAX_LENGTH`] characters.
-    #[error("The specified group: {0}, is longer than group max length: {GROUP_MAX_LENGTH}")]
-    GroupLength(String),
     /// A system topic where only a user's topic will do.
     #[error("The topic[{0}] is conflict with system topic.")]
     SystemTopic(String),
@@ -142,21 +143,14 @@ pub enum NameError {
 /// # Errors
 /// The first rule it breaks.
 pub fn validate_topic(topic: &str) -> Result<(), NameError> {
-    // Legal names are by far the most, and for them one pass over the bytes decides it all.
-    if is_legal(topic) && topic.len() <= TOPIC_MAX_LENGTH {
-        return Ok(());
-    }
-    let owned = || topic.to_owned();
-    if is_blank(topic) {
-        Err(NameError::TopicBlank)
-    } else if !is_legal(topic) {
-        Err(NameError::TopicCharacters(owned()))
-    } else if !is_retry_or_dlq(topic) {
-        Err(NameError::TopicLength(owned()))
-    } else if topic.len() > RETRY_OR_DLQ_TOPIC_MAX_LENGTH {
-        Err(NameError::RetryOrDlqTopicLength(owned()))
-    } else {
-        Ok(())
+    match validate("topic", topic, TOPIC_MAX_LENGTH) {
+        Err(NameError::Length { .. }) if is_retry_or_dlq(topic) => {
+            if topic.len() > RETRY_OR_DLQ_TOPIC_MAX_LENGTH {
+                return Err(NameError::RetryOrDlqTopicLength(topic.to_owned()));
+            }
+            Ok(())
+        }
+        other => other,
     }
 }
 
@@ -165,16 +159,24 @@ pub fn validate_topic(topic: &str) -> Result<(), NameError> {
 /// # Errors
 /// The first rule it breaks.
 pub fn validate_group(group: &str) -> Result<(), NameError> {
-    let owned = || group.to_owned();
-    if is_blank(group) {
-        Err(NameError::GroupBlank)
-    } else if !is_legal(group) {
-        Err(NameError::GroupCharacters(owned()))
-    } else if group.len() > GROUP_MAX_LENGTH {
-        Err(NameError::GroupLength(owned()))
-    } else {
-        Ok(())
+    validate("group", group, GROUP_MAX_LENGTH)
+}
+
+fn validate(what: &'static str, name: &str, limit: usize) -> Result<(), NameError> {
+    // Legal names are by far the most, and for them one pass over the bytes decides it all.
+    let legal = is_legal(name);
+    if legal && name.len() <= limit {
+        return Ok(());
     }
+    if name.chars().all(char::is_whitespace) {
+        return Err(NameError::Blank(what));
+    }
+    let name = name.to_owned();
+    Err(if legal {
+        NameError::Length { what, name, limit }
+    } else {
+        NameError::Characters { what, name }
+    })
 }
 
 /// True for topics that only the broker itself writes to.
@@ -263,10 +265,6 @@ pub fn unit_sys_flag(topic: &str, unit_mode: bool) -> i32 {
         (true, false) => UNIT,
         (true, true) => UNIT_SUB,
     }
-}
-
-fn is_blank(name: &str) -> bool {
-    name.chars().all(char::is_whitespace)
 }
 
 fn is_legal(name: &str) -> bool {

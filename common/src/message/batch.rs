@@ -4,6 +4,7 @@
 
 use super::properties::{self, MAX_PROPERTIES_BYTES};
 use super::sys_flag;
+use crate::scan::{take, take_bytes};
 
 const HEAD_BYTES: usize = 20;
 
@@ -91,21 +92,15 @@ pub fn split(body: &[u8]) -> impl Iterator<Item = Result<BatchMessage<'_>, Batch
     })
 }
 
+/// Length of the message that `bytes` begin with, its flag, body and properties.
 fn message_at(bytes: &[u8]) -> Option<(usize, i32, &[u8], &[u8])> {
-    let total = length(bytes, 0)?;
-    let message = bytes.get(..total)?;
-    let flag = i32::from_be_bytes(message.get(12..16)?.try_into().ok()?);
-    let body_end = HEAD_BYTES.checked_add(length(message, 16)?)?;
-    let body = message.get(HEAD_BYTES..body_end)?;
-    let rest = message.get(body_end..)?;
-    let (properties_length, properties) = rest.split_at_checked(2)?;
-    let properties_length = i16::from_be_bytes(properties_length.try_into().ok()?);
-    (usize::try_from(properties_length).ok()? == properties.len())
-        .then_some((total, flag, body, properties))
-}
-
-fn length(bytes: &[u8], at: usize) -> Option<usize> {
-    usize::try_from(i32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?)).ok()
+    let total = usize::try_from(i32::from_be_bytes(*bytes.first_chunk()?)).ok()?;
+    let mut rest = bytes.get(..total)?.get(12..)?;
+    let flag = i32::from_be_bytes(take(&mut rest)?);
+    let body_length = i32::from_be_bytes(take(&mut rest)?);
+    let body = take_bytes(&mut rest, body_length)?;
+    let properties_length = i16::from_be_bytes(take(&mut rest)?);
+    (usize::try_from(properties_length).ok()? == rest.len()).then_some((total, flag, body, rest))
 }
 
 /// Appends one message to a batch body.

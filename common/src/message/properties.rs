@@ -119,14 +119,15 @@ pub const CRC32: &str = "__CRC32#";
 pub fn iter(properties: &str) -> impl Iterator<Item = (&str, &str)> {
     let mut rest = properties;
     let parts = std::iter::from_fn(move || {
-        let (part, behind) = rest.split_at(first_of(rest.as_bytes(), [VALUE_END]));
+        let name_end = first_of(rest.as_bytes(), [NAME_END, VALUE_END]);
+        let value_end = name_end + first_of(&rest.as_bytes()[name_end..], [VALUE_END]);
+        let (part, behind) = rest.split_at(value_end);
         let more = !rest.is_empty();
         rest = behind.get(1..).unwrap_or_default();
-        more.then_some(part)
+        more.then_some((part, name_end))
     });
-    parts.filter_map(|part| {
-        let name_end = part.bytes().position(|byte| byte == NAME_END)?;
-        let (name, value) = (&part[..name_end], &part[name_end + 1..]);
+    parts.filter_map(|(part, name_end)| {
+        let (name, value) = (&part[..name_end], part.get(name_end + 1..)?);
         (!name.is_empty() && !value.is_empty()).then_some((name, value))
     })
 }

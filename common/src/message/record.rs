@@ -8,8 +8,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use bytes::BufMut;
+
 use super::properties::MAX_PROPERTIES_BYTES;
 use super::sys_flag;
+use crate::scan::{take, take_bytes};
 
 /// Magic of a record whose topic length is one byte.
 pub const MAGIC_V1: u32 = 0xDAA3_20A7;
@@ -28,8 +31,6 @@ pub const BODY_CRC_AT: usize = 8;
 pub const QUEUE_OFFSET_AT: usize = 20;
 /// Position of the physical offset.
 pub const PHYSICAL_OFFSET_AT: usize = 28;
-/// Position of the sysFlag.
-pub const SYS_FLAG_AT: usize = 36;
 /// Bytes that a disk writes as a whole or not at all.
 pub const BLANK_SECTOR_BYTES: usize = 512;
 const BORN_HOST_AT: usize = 48;
@@ -200,26 +201,25 @@ pub fn encode(parts: &RecordParts<'_>, out: &mut Vec<u8>) -> Result<Encoded, Rec
     let short_topic = topic.len() <= MAX_V1_TOPIC_BYTES;
 
     let mut head = [0_u8; MAX_HEAD_BYTES];
-    let mut writer = HeadWriter {
-        head: &mut head,
-        at: 0,
-    };
-    writer.put(&total_size.to_be_bytes());
-    writer.put(&if short_topic { MAGIC_V1 } else { MAGIC_V2 }.to_be_bytes());
-    writer.put(&body_crc(parts.body).to_be_bytes());
-    writer.put(&parts.queue_id.to_be_bytes());
-    writer.put(&parts.flag.to_be_bytes());
-    writer.at = SYS_FLAG_AT;
-    writer.put(&flag.to_be_bytes());
-    writer.put(&parts.born_timestamp.to_be_bytes());
-    writer.put_host(&parts.born_host);
-    let store_timestamp_at = writer.at;
-    writer.at += 8;
-    writer.put_host(&parts.store_host);
-    writer.put(&parts.reconsume_times.to_be_bytes());
-    writer.put(&parts.prepared_transaction_offset.to_be_bytes());
-    writer.put(&length_u32(parts.body.len()).to_be_bytes());
-    let head_len = writer.at;
+    let mut rest = &mut head[..];
+    rest.put_u32(total_size);
+    rest.put_u32(if short_topic { MAGIC_V1 } else { MAGIC_V2 });
+    rest.put_u32(body_crc(parts.body));
+    rest.put_u32(parts.queue_id);
+    rest.put_i32(parts.flag);
+    // Queue offset, physical offset and, further on, the store timestamp are stamped when it is appended.
+    rest.put_i64(0);
+    rest.put_i64(0);
+    rest.put_i32(flag);
+    rest.put_i64(parts.born_timestamp);
+    put_host(&mut rest, &parts.born_host);
+    let store_timestamp_at = MAX_HEAD_BYTES - rest.len();
+    rest.put_i64(0);
+    put_host(&mut rest, &parts.store_host);
+    rest.put_i32(parts.reconsume_times);
+    rest.put_i64(parts.prepared_transaction_offset);
+    rest.put_u32(length_u32(parts.body.len()));
+    let head_len = MAX_HEAD_BYTES - rest.len();
 
     let start = out.len();
     out.reserve(usize::try_from(total_size).unwrap_or(0));
@@ -257,24 +257,12 @@ pub fn body_crc(body: &[u8]) -> u32 {
     crc32fast::hash(body) & 0x7FFF_FFFF
 }
 
-struct HeadWriter<'a> {
-    head: &'a mut [u8; MAX_HEAD_BYTES],
-    at: usize,
-}
-
-impl HeadWriter<'_> {
-    fn put(&mut self, bytes: &[u8]) {
-        self.head[self.at..self.at + bytes.len()].copy_from_slice(bytes);
-        self.at += bytes.len();
+fn put_host(out: &mut impl BufMut, host: &SocketAddr) {
+    match host.ip() {
+        IpAddr::V4(ip) => out.put_slice(&ip.octets()),
+        IpAddr::V6(ip) => out.put_slice(&ip.octets()),
     }
-
-    fn put_host(&mut self, host: &SocketAddr) {
-        match host.ip() {
-            IpAddr::V4(ip) => self.put(&ip.octets()),
-            IpAddr::V6(ip) => self.put(&ip.octets()),
-        }
-        self.put(&u32::from(host.port()).to_be_bytes());
-    }
+    out.put_u32(host.port().into());
 }
 
 fn head_len(parts: &RecordParts<'_>) -> usize {
@@ -361,11 +349,12 @@ impl<'a> RecordView<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<Self, RecordFormatError> {
         let got = bytes.len();
         let truncated = |needed| RecordFormatError::Truncated { needed, got };
-        let mut reader = Reader { bytes, at: 0 };
-        let (Some(total_size), Some(magic)) = (reader.u32(), reader.u32()) else {
+        let mut rest = bytes;
+        let (Some(total_size), Some(magic)) = (take(&mut rest), take(&mut rest)) else {
             return Err(truncated(MIN_RECORD_BYTES));
         };
-        let is_v2 = match magic {
+        let total_size = u32::from_be_bytes(total_size);
+        let is_v2 = match u32::from_be_bytes(magic) {
             MAGIC_V1 => false,
             MAGIC_V2 => true,
             magic => return Err(RecordFormatError::Magic { magic }),
@@ -377,11 +366,11 @@ impl<'a> RecordView<'a> {
                 total,
             });
         }
-        reader.bytes = bytes.get(..total).ok_or(truncated(total))?;
-        match reader.rest(total_size, is_v2) {
-            Some(view) if reader.at == total => Ok(view),
+        let mut rest = bytes.get(8..total).ok_or(truncated(total))?;
+        match parse_parts(&mut rest, total_size, is_v2) {
+            Some(view) if rest.is_empty() => Ok(view),
             _ => Err(RecordFormatError::Length {
-                parts: reader.at,
+                parts: total - rest.len(),
                 total,
             }),
         }
@@ -472,90 +461,61 @@ pub fn iter(bytes: &[u8]) -> impl Iterator<Item = Result<RecordView<'_>, RecordF
     })
 }
 
-struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
+/// Takes everything behind the magic off the front of `rest`, as far as it is there.
+fn parse_parts<'a>(rest: &mut &'a [u8], total_size: u32, is_v2: bool) -> Option<RecordView<'a>> {
+    let body_crc = u32::from_be_bytes(take(rest)?);
+    let queue_id = i32::from_be_bytes(take(rest)?);
+    let flag = i32::from_be_bytes(take(rest)?);
+    let queue_offset = i64::from_be_bytes(take(rest)?);
+    let physical_offset = i64::from_be_bytes(take(rest)?);
+    let sys_flag = i32::from_be_bytes(take(rest)?);
+    let born_timestamp = i64::from_be_bytes(take(rest)?);
+    let born_host = take_host(rest, sys_flag & sys_flag::BORN_HOST_V6 != 0)?;
+    let store_timestamp = i64::from_be_bytes(take(rest)?);
+    let store_host = take_host(rest, sys_flag & sys_flag::STORE_HOST_V6 != 0)?;
+    let reconsume_times = i32::from_be_bytes(take(rest)?);
+    let prepared_transaction_offset = i64::from_be_bytes(take(rest)?);
+    let body_len = i32::from_be_bytes(take(rest)?);
+    let body = take_bytes(rest, body_len)?;
+    let topic_len = if is_v2 {
+        i16::from_be_bytes(take(rest)?)
+    } else {
+        i8::from_be_bytes(take(rest)?).into()
+    };
+    let topic = take_bytes(rest, topic_len)?;
+    let properties_len = i16::from_be_bytes(take(rest)?);
+    let properties = take_bytes(rest, properties_len)?;
+    Some(RecordView {
+        total_size,
+        is_v2,
+        body_crc,
+        queue_id,
+        flag,
+        queue_offset,
+        physical_offset,
+        sys_flag,
+        born_timestamp,
+        born_host,
+        store_timestamp,
+        store_host,
+        reconsume_times,
+        prepared_transaction_offset,
+        body,
+        topic,
+        properties,
+    })
 }
 
-impl<'a> Reader<'a> {
-    fn rest(&mut self, total_size: u32, is_v2: bool) -> Option<RecordView<'a>> {
-        let body_crc = self.u32()?;
-        let queue_id = self.i32()?;
-        let flag = self.i32()?;
-        let queue_offset = self.i64()?;
-        let physical_offset = self.i64()?;
-        let sys_flag = self.i32()?;
-        let born_timestamp = self.i64()?;
-        let born_host = self.host(sys_flag & sys_flag::BORN_HOST_V6 != 0)?;
-        let store_timestamp = self.i64()?;
-        let store_host = self.host(sys_flag & sys_flag::STORE_HOST_V6 != 0)?;
-        let reconsume_times = self.i32()?;
-        let prepared_transaction_offset = self.i64()?;
-        let body_len = usize::try_from(self.i32()?).ok()?;
-        let body = self.take(body_len)?;
-        let topic_len = if is_v2 {
-            usize::try_from(i16::from_be_bytes(self.array()?)).ok()?
-        } else {
-            usize::try_from(i8::from_be_bytes(self.array()?)).ok()?
-        };
-        let topic = self.take(topic_len)?;
-        let properties_len = usize::try_from(i16::from_be_bytes(self.array()?)).ok()?;
-        let properties = self.take(properties_len)?;
-        Some(RecordView {
-            total_size,
-            is_v2,
-            body_crc,
-            queue_id,
-            flag,
-            queue_offset,
-            physical_offset,
-            sys_flag,
-            born_timestamp,
-            born_host,
-            store_timestamp,
-            store_host,
-            reconsume_times,
-            prepared_transaction_offset,
-            body,
-            topic,
-            properties,
-        })
-    }
-
-    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
-        let end = self.at.checked_add(len)?;
-        let taken = self.bytes.get(self.at..end)?;
-        self.at = end;
-        Some(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        self.take(N)?.try_into().ok()
-    }
-
-    fn u32(&mut self) -> Option<u32> {
-        self.array().map(u32::from_be_bytes)
-    }
-
-    fn i32(&mut self) -> Option<i32> {
-        self.array().map(i32::from_be_bytes)
-    }
-
-    fn i64(&mut self) -> Option<i64> {
-        self.array().map(i64::from_be_bytes)
-    }
-
-    fn host(&mut self, v6: bool) -> Option<SocketAddr> {
-        let ip: IpAddr = if v6 {
-            self.array::<16>()?.into()
-        } else {
-            self.array::<4>()?.into()
-        };
-        // Ports are written as 32 bits; what does not fit 16 comes from a damaged or odd writer
-        // and must not make the message unreadable.
-        let port = u16::try_from(self.u32()? & 0xFFFF).unwrap_or(0);
-        Some(SocketAddr::new(ip, port))
-    }
+fn take_host(rest: &mut &[u8], v6: bool) -> Option<SocketAddr> {
+    let ip: IpAddr = if v6 {
+        take::<16>(rest)?.into()
+    } else {
+        take::<4>(rest)?.into()
+    };
+    // Ports are written as 32 bits; what does not fit 16 comes from a damaged or odd writer
+    // and must not make the message unreadable.
+    let [_, _, port @ ..] = take::<4>(rest)?;
+    Some(SocketAddr::new(ip, u16::from_be_bytes(port)))
 }
 
 #[cfg(test)]

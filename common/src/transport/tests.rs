@@ -136,7 +136,8 @@ async fn a_connection_that_pauses_goes_on_in_order_and_keeps_no_other() {
     *running.service.gate.lock() = Some(gate);
     let frame = |(code, body): (i32, &str)| {
         let mut frame = BytesMut::new();
-        Command::request(code).encode_frame(body.as_bytes(), &mut frame);
+        Command::request(code).encode_head(body.len(), &mut frame);
+        frame.extend_from_slice(body.as_bytes());
         frame
     };
     let requests = [(PAUSE, "a"), (1, "b"), (PAUSE, "c"), (PAUSE, "d"), (1, "e")];
@@ -223,7 +224,8 @@ async fn frames_that_arrive_together_are_one_turn_and_split_ones_wait_for_their_
             opaque,
             ..Command::request(1)
         }
-        .encode_frame(b"abc", &mut frames);
+        .encode_head(3, &mut frames);
+        frames.extend_from_slice(b"abc");
     }
     let one = frames.len() / 10;
     let address = running.address.clone();

@@ -1,9 +1,10 @@
 //! The header of a request or response, in either serialization.
 
 use super::fields::{FieldError, Fields, WireHeader};
-use super::frame::FRAME_PREFIX_BYTES;
+use super::head::{Head, HeadWriter};
 use super::{CURRENT_VERSION, json_header};
-use bytes::{BufMut, BytesMut};
+use crate::scan::{take, take_bytes};
+use bytes::BytesMut;
 
 /// How a header is written; told apart per frame, answered in kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -25,18 +26,10 @@ impl SerializeType {
         }
     }
 
-    fn byte(self) -> u8 {
+    pub(super) fn byte(self) -> u8 {
         match self {
             Self::Json => 0,
             Self::RocketMq => 1,
-        }
-    }
-
-    /// The protocol's name for it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Json => "JSON",
-            Self::RocketMq => "ROCKETMQ",
         }
     }
 }
@@ -216,50 +209,22 @@ impl Command {
         }
     }
 
-    /// Appends the whole frame with a body that is at hand.
-    pub fn encode_frame(&self, body: &[u8], out: &mut BytesMut) {
-        self.encode_head(body.len(), out);
-        out.put_slice(body);
-    }
-
     /// Appends length, mark and header of a frame whose body of `body_bytes` follows.
     pub fn encode_head(&self, body_bytes: usize, out: &mut BytesMut) {
-        let start = begin_frame(out);
-        match self.serialize {
-            SerializeType::Json => json_header::encode(self, out),
-            SerializeType::RocketMq => encode_binary(self, out),
+        let head = Head {
+            code: self.code,
+            language: self.language,
+            version: self.version,
+            opaque: self.opaque,
+            flag: self.flag,
+            remark: self.remark.as_deref(),
+        };
+        let mut writer = HeadWriter::new(out, self.serialize, head);
+        for (key, value) in self.fields.iter() {
+            writer.text(key, value);
         }
-        end_head(out, start, self.serialize, body_bytes);
+        writer.finish(body_bytes);
     }
-}
-
-/// Leaves room for length and mark; returns where the frame starts.
-pub(super) fn begin_frame(out: &mut BytesMut) -> usize {
-    let start = out.len();
-    out.put_slice(&[0; FRAME_PREFIX_BYTES]);
-    start
-}
-
-/// Fills in length and mark once the header is written.
-pub(super) fn end_head(
-    out: &mut BytesMut,
-    start: usize,
-    serialize: SerializeType,
-    body_bytes: usize,
-) {
-    let header = out.len() - start - FRAME_PREFIX_BYTES;
-    // Frames this side builds are far below 4 GiB; a peer refuses what is above 16 MiB.
-    let length = u32::try_from(4 + header + body_bytes)
-        .unwrap_or(u32::MAX)
-        .to_be_bytes();
-    let mark = u32::try_from(header).unwrap_or(u32::MAX).to_be_bytes();
-    out[start..start + 4].copy_from_slice(&length);
-    out[start + 4..start + FRAME_PREFIX_BYTES].copy_from_slice(&[
-        serialize.byte(),
-        mark[1],
-        mark[2],
-        mark[3],
-    ]);
 }
 
 fn decode_binary(header: &[u8], command: &mut Command) -> Result<(), &'static str> {
@@ -276,10 +241,7 @@ fn decode_binary(header: &[u8], command: &mut Command) -> Result<(), &'static st
     let mut pairs = take_text(&mut rest).ok_or("the field map")?;
     while !pairs.is_empty() {
         let key = i16::from_be_bytes(take(&mut pairs).ok_or("a field name")?);
-        let key = usize::try_from(key)
-            .ok()
-            .and_then(|n| pairs.split_off(..n))
-            .ok_or("a field name")?;
+        let key = take_bytes(&mut pairs, key).ok_or("a field name")?;
         let value = take_text(&mut pairs).ok_or("a field value")?;
         if !key.is_empty() && !value.is_empty() {
             command.fields.push(
@@ -291,52 +253,9 @@ fn decode_binary(header: &[u8], command: &mut Command) -> Result<(), &'static st
     Ok(())
 }
 
-fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
-    rest.split_off(..N)?.try_into().ok()
-}
-
 fn take_text<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let length = usize::try_from(i32::from_be_bytes(take(rest)?)).ok()?;
-    rest.split_off(..length)
-}
-
-/// The low 16 bits: what the binary form keeps of codes and versions.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the binary header has 16 bits for it; the reference cuts likewise"
-)]
-fn low_16(value: i32) -> i16 {
-    value as i16
-}
-
-fn put_len_32(out: &mut BytesMut, bytes: usize) {
-    out.put_u32(u32::try_from(bytes).unwrap_or(u32::MAX));
-}
-
-/// The binary header alone, its field map empty or complete.
-pub(super) fn encode_binary(command: &Command, out: &mut BytesMut) {
-    out.put_i16(low_16(command.code));
-    out.put_u8(command.language.0);
-    out.put_i16(low_16(command.version));
-    out.put_i32(command.opaque);
-    out.put_i32(command.flag);
-    let remark = command.remark.as_deref().unwrap_or("").as_bytes();
-    put_len_32(out, remark.len());
-    out.put_slice(remark);
-    let map = out.len();
-    put_len_32(out, 0);
-    for (key, value) in command.fields.iter() {
-        // A name that the 16-bit length cannot hold cannot be sent in this form; no header of the protocol has one.
-        let Ok(length) = i16::try_from(key.len()) else {
-            continue;
-        };
-        out.put_i16(length);
-        out.put_slice(key.as_bytes());
-        put_len_32(out, value.len());
-        out.put_slice(value.as_bytes());
-    }
-    let bytes = u32::try_from(out.len() - map - 4).unwrap_or(u32::MAX);
-    out[map..map + 4].copy_from_slice(&bytes.to_be_bytes());
+    let length = i32::from_be_bytes(take(rest)?);
+    take_bytes(rest, length)
 }
 
 #[cfg(test)]

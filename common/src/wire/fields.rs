@@ -1,6 +1,7 @@
 //! Header fields (`extFields`): ordered text pairs in one reusable buffer, and typed views of them.
 
 use std::fmt::{self, Write as _};
+use std::ops::Range;
 
 /// The `extFields` of a header: text pairs, in the order they were written.
 ///
@@ -12,11 +13,23 @@ pub struct Fields {
     entries: Vec<Entry>,
 }
 
-#[derive(Clone, Copy)]
+/// Where in the arena a pair stands.
+#[derive(Clone)]
 struct Entry {
     key: usize,
+    key_bytes: usize,
     value: usize,
-    end: usize,
+    value_bytes: usize,
+}
+
+impl Entry {
+    fn key(&self) -> Range<usize> {
+        self.key..self.key + self.key_bytes
+    }
+
+    fn value(&self) -> Range<usize> {
+        self.value..self.value + self.value_bytes
+    }
 }
 
 impl Fields {
@@ -54,50 +67,75 @@ impl Fields {
 
     /// Value of `key`; of several the last.
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.entries
-            .iter()
-            .rev()
-            .find(|e| &self.text[e.key..e.value] == key)
-            .map(|e| &self.text[e.value..e.end])
+        let (text, key) = (self.text.as_bytes(), key.as_bytes());
+        // Nearly all other keys differ in their length or in their first byte already.
+        let is_it = |e: &&Entry| {
+            e.key_bytes == key.len()
+                && (key.is_empty() || text.get(e.key) == key.first())
+                && text.get(e.key()) == Some(key)
+        };
+        let found = self.entries.iter().rev().find(is_it);
+        found.map(|e| &self.text[e.value()])
+    }
+
+    /// The values of many keys in one pass: `slot` says which of the places the value of a key has, if it has one.
+    #[inline]
+    pub(super) fn values<const N: usize>(
+        &self,
+        slot: impl Fn(&[u8]) -> Option<usize>,
+    ) -> [Option<&str>; N] {
+        let mut values = [None; N];
+        for entry in &self.entries {
+            let slot = slot(&self.text.as_bytes()[entry.key()]);
+            if let Some(value) = slot.and_then(|slot| values.get_mut(slot)) {
+                *value = Some(&self.text[entry.value()]);
+            }
+        }
+        values
     }
 
     /// The pairs in their order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.entries
             .iter()
-            .map(|e| (&self.text[e.key..e.value], &self.text[e.value..e.end]))
+            .map(|e| (&self.text[e.key()], &self.text[e.value()]))
     }
 
     /// Adds a pair.
     pub fn push(&mut self, key: &str, value: &str) {
-        let start = self.text.len();
-        self.text.push_str(key);
-        let at = self.text.len();
-        self.text.push_str(value);
-        self.commit(start, at);
+        let key = self.append(key);
+        let value = self.append(value);
+        self.commit(key, value);
     }
 
     /// Adds a pair whose value is formatted.
     pub fn set(&mut self, key: &str, value: impl fmt::Display) {
-        let start = self.text.len();
-        self.text.push_str(key);
-        let at = self.text.len();
+        let key = self.append(key);
         // Writing to a String cannot fail.
         let _ = write!(self.text, "{value}");
-        self.commit(start, at);
+        self.commit(key.clone(), key.end..self.text.len());
     }
 
-    /// Where the text of a pair is written to that [`Self::commit`] completes: the key, and behind it the value.
+    /// Puts a text into the arena, which may be one that holds several keys and values.
+    pub(super) fn append(&mut self, text: &str) -> Range<usize> {
+        let start = self.text.len();
+        self.text.push_str(text);
+        start..self.text.len()
+    }
+
+    /// The arena.
     pub(super) fn text_mut(&mut self) -> &mut String {
         &mut self.text
     }
 
-    /// Completes a pair whose text [`Self::text_mut`] has received: `[key..value)` and `[value..)`.
-    pub(super) fn commit(&mut self, key: usize, value: usize) {
+    /// Adds a pair whose text is in the arena.
+    #[inline]
+    pub(super) fn commit(&mut self, key: Range<usize>, value: Range<usize>) {
         self.entries.push(Entry {
-            key,
-            value,
-            end: self.text.len(),
+            key: key.start,
+            key_bytes: key.end - key.start,
+            value: value.start,
+            value_bytes: value.end - value.start,
         });
     }
 
@@ -106,7 +144,8 @@ impl Fields {
     /// # Errors
     /// [`FieldError::Missing`] when the field is absent, [`FieldError::Invalid`] when it is no `T`.
     pub fn required<T: FieldValue>(&self, field: &'static str) -> Result<T, FieldError> {
-        self.optional(field)?.ok_or(FieldError::Missing { field })
+        let text = self.get(field).ok_or(FieldError::Missing { field })?;
+        FieldError::checked(field, text)
     }
 
     /// A value of type `T` if the field is there.
@@ -114,9 +153,10 @@ impl Fields {
     /// # Errors
     /// [`FieldError::Invalid`] when it is there and no `T`.
     pub fn optional<T: FieldValue>(&self, field: &'static str) -> Result<Option<T>, FieldError> {
-        self.get(field)
-            .map(|text| FieldError::checked(field, text))
-            .transpose()
+        let Some(text) = self.get(field) else {
+            return Ok(None);
+        };
+        FieldError::checked(field, text).map(Some)
     }
 }
 
@@ -170,6 +210,7 @@ pub enum FieldError {
 
 impl FieldError {
     /// The value that `text` means in `field`, or that it means none.
+    #[inline]
     pub(super) fn checked<T: FieldValue>(field: &'static str, text: &str) -> Result<T, Self> {
         T::parse(text).ok_or_else(|| Self::invalid(field, text, T::EXPECTED))
     }

@@ -1,73 +1,72 @@
-//! The JSON header: read without building maps, written without a serializer.
+//! Reading the JSON header, without building maps.
 //!
 //! Lenient where the reference is: numbers may be quoted, unknown members are skipped, values of `extFields` may be
 //! any scalar. Anything that is no JSON object is refused, which closes the connection.
 
-use super::command::{Command, HeaderError, LanguageCode, SerializeType};
+use super::command::{Command, HeaderError, LanguageCode};
 use super::fastjson::unescape;
 use super::fields::Fields;
 use crate::scan::first_of;
-use bytes::{BufMut, BytesMut};
+use std::ops::Range;
 
 pub(super) fn decode(text: &str, command: &mut Command) -> Result<(), HeaderError> {
-    let mut scan = Scan {
-        text,
-        bytes: text.as_bytes(),
-        at: 0,
-    };
+    // The arena begins with the header: a key or value without escapes is a part of it and not copied again.
+    command.fields.clear();
+    command.fields.append(text);
+    let mut scan = Scan { text, at: 0 };
     scan.expect(b'{', "an object")?;
     let mut first = true;
     while scan.next_member(&mut first)? {
         // Names of the header are plain ASCII; one with an escape is unknown.
         let name = scan.raw_string()?;
         scan.expect(b':', "a colon")?;
-        match name {
-            "code" => command.code = scan.int()?,
-            "flag" => command.flag = scan.int()?,
-            "opaque" => command.opaque = scan.int()?,
-            "version" => command.version = scan.int()?,
-            "language" => command.language = scan.language()?,
-            "remark" => command.remark = scan.text_value()?,
-            "extFields" => scan.fields(&mut command.fields)?,
+        match &text.as_bytes()[name] {
+            b"code" => command.code = scan.int()?,
+            b"flag" => command.flag = scan.int()?,
+            b"opaque" => command.opaque = scan.int()?,
+            b"version" => command.version = scan.int()?,
+            b"language" => command.language = scan.language()?,
+            b"remark" => command.remark = scan.remark(&mut command.fields)?,
+            b"extFields" => scan.fields(&mut command.fields)?,
             _ => scan.skip_value()?,
         }
     }
-    scan.space();
-    if scan.at == scan.bytes.len() {
-        Ok(())
-    } else {
-        Err(scan.error("nothing after the object"))
+    match scan.peek() {
+        None => Ok(()),
+        Some(_) => Err(scan.error("nothing after the object")),
     }
 }
 
+/// Digits of the largest integers of the header.
+const MAX_DIGITS: usize = 10;
 /// Nesting a skipped member may have.
 const MAX_DEPTH: usize = 64;
 
+/// A cursor. What is rare takes a copy of it and says where it ends, so that the cursor itself stays in registers.
+#[derive(Clone, Copy)]
 struct Scan<'a> {
     text: &'a str,
-    bytes: &'a [u8],
     at: usize,
 }
 
 impl<'a> Scan<'a> {
-    fn error(&self, expected: &'static str) -> HeaderError {
-        HeaderError::Json {
-            at: self.at,
-            expected,
-        }
+    fn error(self, expected: &'static str) -> HeaderError {
+        let at = self.at;
+        HeaderError::Json { at, expected }
     }
 
-    fn space(&mut self) {
-        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.bytes.get(self.at) {
-            self.at += 1;
-        }
-    }
-
+    /// The next byte that is no space.
+    #[inline]
     fn peek(&mut self) -> Option<u8> {
-        self.space();
-        self.bytes.get(self.at).copied()
+        loop {
+            match self.text.as_bytes().get(self.at) {
+                Some(b' ' | b'\n' | b'\r' | b'\t') => self.at += 1,
+                other => return other.copied(),
+            }
+        }
     }
 
+    #[inline]
     fn expect(&mut self, byte: u8, expected: &'static str) -> Result<(), HeaderError> {
         if self.peek() == Some(byte) {
             self.at += 1;
@@ -76,7 +75,8 @@ impl<'a> Scan<'a> {
         Err(self.error(expected))
     }
 
-    /// Stands before a member name, or has consumed the closing brace.
+    /// Stands at the quote of a member name, or has consumed the closing brace.
+    #[inline]
     fn next_member(&mut self, first: &mut bool) -> Result<bool, HeaderError> {
         match self.peek() {
             Some(b'}') => {
@@ -99,67 +99,130 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// A string's raw text; moves behind it.
-    fn raw_string(&mut self) -> Result<&'a str, HeaderError> {
-        if self.peek() != Some(b'"') {
-            return Err(self.error("a string"));
-        }
-        let start = self.at + 1;
-        let mut at = quote_or_escape(self.bytes, start);
-        while self.bytes.get(at) == Some(&b'\\') {
-            at = quote_or_escape(self.bytes, at + 2);
-        }
-        if at >= self.bytes.len() {
-            return Err(self.error("the end of a string"));
-        }
-        self.at = at + 1;
-        Ok(&self.text[start..at])
+    /// Position of the first quote or backslash from `from` on, or the length of the text or more when there is none.
+    #[inline]
+    fn quote_or_escape(self, from: usize) -> usize {
+        let rest = self.text.as_bytes().get(from..);
+        from + first_of(rest.unwrap_or_default(), [b'"', b'\\'])
     }
 
-    /// Appends a string's text, escapes resolved.
-    fn string_into(&mut self, out: &mut String) -> Result<(), HeaderError> {
-        let mut from = self.at + 1;
+    /// Where the text of the string stands whose quote is next, if it has no escapes; moves behind it then.
+    #[inline]
+    fn plain_string(&mut self) -> Option<Range<usize>> {
+        let start = self.at + 1;
+        let end = self.quote_or_escape(start);
+        if self.text.as_bytes().get(end) == Some(&b'"') {
+            self.at = end + 1;
+            return Some(start..end);
+        }
+        None
+    }
+
+    /// Takes what nearly all pairs are, two strings without escapes and spaces, from the one whose quote is next on. False,
+    /// and nothing is taken, where that one is of another kind.
+    #[inline(never)]
+    fn plain_pairs(&mut self, fields: &mut Fields) -> bool {
+        let bytes = self.text.as_bytes();
+        let mut at = self.at;
         loop {
-            let at = quote_or_escape(self.bytes, from);
-            out.push_str(self.text.get(from..at).unwrap_or(""));
-            match self.bytes.get(at) {
-                Some(b'"') => {
-                    self.at = at + 1;
-                    return Ok(());
-                }
-                Some(_) => {
-                    self.at = at;
-                    from = self.escape_into(out)?;
-                }
+            let key = at + 1..self.quote_or_escape(at + 1);
+            let value = key.end + 3;
+            if bytes.get(key.end..value) != Some(b"\":\"") {
+                break;
+            }
+            let value = value..self.quote_or_escape(value);
+            if bytes.get(value.end) != Some(&b'"') {
+                break;
+            }
+            self.at = value.end + 1;
+            at = self.at + 1;
+            fields.commit(key, value);
+            if bytes.get(self.at..self.at + 2) != Some(b",\"") {
+                return true;
+            }
+        }
+        at > self.at
+    }
+
+    /// Where the raw text of the string stands whose quote is next; moves behind it.
+    #[inline]
+    fn raw_string(&mut self) -> Result<Range<usize>, HeaderError> {
+        if let Some(plain) = self.plain_string() {
+            return Ok(plain);
+        }
+        let end = self.end_of_string()?;
+        let start = self.at + 1;
+        self.at = end + 1;
+        Ok(start..end)
+    }
+
+    #[inline(never)]
+    fn end_of_string(self) -> Result<usize, HeaderError> {
+        let mut end = self.quote_or_escape(self.at + 1);
+        loop {
+            match self.text.as_bytes().get(end) {
+                Some(b'"') => return Ok(end),
+                Some(_) => end = self.quote_or_escape(end + 2),
                 None => return Err(self.error("the end of a string")),
             }
         }
     }
 
-    /// Resolves the escape at the cursor; returns where the text goes on.
-    fn escape_into(&mut self, out: &mut String) -> Result<usize, HeaderError> {
-        let rest = &self.bytes[self.at + 1..];
-        // The separators of properties: by far the most there are.
-        if let [b'u', b'0', b'0', b'0', digit @ (b'1' | b'2'), ..] = rest {
-            out.push(char::from(digit - b'0'));
-            return Ok(self.at + 6);
+    /// Where in the arena the text of the string stands whose quote is next: in the header if it has no escapes, behind it
+    /// otherwise. Moves behind the string.
+    #[inline]
+    fn string(&mut self, fields: &mut Fields) -> Result<Range<usize>, HeaderError> {
+        if let Some(plain) = self.plain_string() {
+            return Ok(plain);
         }
-        let escape = unescape(rest);
-        let (plain, bytes) = escape.map_err(|(_, expected)| self.error(expected))?;
-        out.push(plain);
-        Ok(self.at + 1 + bytes)
+        let arena = fields.text_mut();
+        let start = arena.len();
+        self.at = self.unescape(arena)?;
+        Ok(start..arena.len())
     }
 
-    /// A number, `true`, `false` or `null`.
-    fn scalar(&mut self) -> Result<&'a str, HeaderError> {
-        self.space();
-        let start = self.at;
-        while let Some(b'+' | b'-' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'E') =
-            self.bytes.get(self.at)
-        {
-            self.at += 1;
+    /// Appends the text of the string whose quote is next; returns where it ends.
+    #[inline(never)]
+    fn unescape(mut self, arena: &mut String) -> Result<usize, HeaderError> {
+        let mut from = self.at + 1;
+        loop {
+            let end = self.quote_or_escape(from);
+            arena.push_str(self.text.get(from..end).unwrap_or(""));
+            match self.text.as_bytes().get(end..) {
+                Some([b'"', ..]) => return Ok(end + 1),
+                // The separators of properties: by far the most there are.
+                Some([_, b'u', b'0', b'0', b'0', digit @ (b'1' | b'2'), ..]) => {
+                    arena.push(char::from(digit - b'0'));
+                    self.at = end;
+                    from = end + 6;
+                }
+                Some([_, escape @ ..]) => {
+                    self.at = end;
+                    let escape = unescape(escape);
+                    let (plain, bytes) = escape.map_err(|(_, expected)| self.error(expected))?;
+                    arena.push(plain);
+                    from = end + 1 + bytes;
+                }
+                _ => return Err(self.error("the end of a string")),
+            }
         }
-        let text = &self.text[start..self.at];
+    }
+
+    /// A number, `true`, `false` or `null`; moves behind it.
+    #[inline]
+    fn scalar(&mut self) -> Result<&'a str, HeaderError> {
+        let text = self.scalar_text()?;
+        self.at += text.len();
+        Ok(text)
+    }
+
+    #[inline(never)]
+    fn scalar_text(self) -> Result<&'a str, HeaderError> {
+        let rest = &self.text[self.at..];
+        let is_part =
+            |byte: u8| matches!(byte, b'+' | b'-' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'E');
+        let end = rest.bytes().position(|byte| !is_part(byte));
+        let text = &rest[..end.unwrap_or(rest.len())];
         // Nearly all numbers are plain digits; the rest is rare enough for a real number parser.
         let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         if plain
@@ -168,62 +231,80 @@ impl<'a> Scan<'a> {
         {
             return Ok(text);
         }
-        self.at = start;
         Err(self.error("a value"))
     }
 
-    /// Few digits and nothing else, as nearly every number of the header is.
+    /// Digits and nothing else, as nearly every number of the header is; `None` where a real number parser has to look.
+    #[inline]
     fn digits(&mut self) -> Option<i32> {
-        self.space();
-        let (mut value, mut at) = (0, self.at);
-        while let Some(digit @ b'0'..=b'9') = self.bytes.get(at)
-            && at < self.at + 9
+        let rest = self.text.as_bytes().get(self.at..)?;
+        let (mut value, mut digits) = (0_i64, 0);
+        while let Some(digit @ b'0'..=b'9') = rest.get(digits)
+            && digits < MAX_DIGITS
         {
-            value = value * 10 + i32::from(digit - b'0');
-            at += 1;
+            value = value * 10 + i64::from(digit - b'0');
+            digits += 1;
         }
-        let whole = at > self.at && matches!(self.bytes.get(at), Some(b',' | b'}'));
-        whole.then(|| {
-            self.at = at;
-            value
-        })
+        if digits == 0 || !matches!(rest.get(digits), Some(b',' | b'}')) {
+            return None;
+        }
+        let value = i32::try_from(value).ok()?;
+        self.at += digits;
+        Some(value)
     }
 
     /// An integer of 32 bits, plain or quoted; `null` and an empty text are 0.
+    #[inline]
     fn int(&mut self) -> Result<i32, HeaderError> {
+        // Spaces are behind it then, and most numbers at once.
+        self.peek();
         if let Some(value) = self.digits() {
             return Ok(value);
         }
+        let (value, end) = self.odd_int()?;
+        self.at = end;
+        Ok(value)
+    }
+
+    #[inline(never)]
+    fn odd_int(mut self) -> Result<(i32, usize), HeaderError> {
         let quoted = self.peek() == Some(b'"');
         let at = self.at + usize::from(quoted);
         let text = if quoted {
-            self.raw_string()?
+            let raw = self.raw_string()?;
+            &self.text[raw]
         } else {
             self.scalar()?
         };
         if text == "null" || text.is_empty() {
-            return Ok(0);
+            return Ok((0, self.at));
         }
         let expected = "an integer of 32 bits";
-        text.parse().map_err(|_| HeaderError::Json { at, expected })
+        let value = text
+            .parse()
+            .map_err(|_| HeaderError::Json { at, expected })?;
+        Ok((value, self.at))
     }
 
+    #[inline]
     fn language(&mut self) -> Result<LanguageCode, HeaderError> {
         if self.peek() == Some(b'"') {
-            return self.raw_string().map(LanguageCode::from_name);
+            let raw = self.raw_string()?;
+            return Ok(LanguageCode::from_name(&self.text[raw]));
         }
         self.skip_value().map(|()| LanguageCode::OTHER)
     }
 
-    fn text_value(&mut self) -> Result<Option<String>, HeaderError> {
+    #[inline]
+    fn remark(&mut self, fields: &mut Fields) -> Result<Option<String>, HeaderError> {
         if self.peek() == Some(b'"') {
-            let mut out = String::new();
-            self.string_into(&mut out)?;
-            return Ok(Some(out));
+            let text = self.string(fields)?;
+            return Ok(fields.text_mut().get(text).map(str::to_owned));
         }
         self.skip_value().map(|()| None)
     }
 
+    #[inline]
     fn fields(&mut self, fields: &mut Fields) -> Result<(), HeaderError> {
         if self.peek() == Some(b'n') {
             return self.scalar().map(|_| ());
@@ -231,43 +312,47 @@ impl<'a> Scan<'a> {
         self.expect(b'{', "an object")?;
         let mut first = true;
         while self.next_member(&mut first)? {
-            let key = fields.text_mut().len();
-            self.string_into(fields.text_mut())?;
-            let value = fields.text_mut().len();
-            self.expect(b':', "a colon")?;
-            match self.peek() {
-                Some(b'"') => self.string_into(fields.text_mut())?,
-                Some(b'{' | b'[') => {
-                    let start = self.at;
-                    self.skip_value()?;
-                    fields.text_mut().push_str(&self.text[start..self.at]);
-                }
-                _ => {
-                    let scalar = self.scalar()?;
-                    if scalar == "null" {
-                        fields.text_mut().truncate(key);
-                        continue;
-                    }
-                    fields.text_mut().push_str(scalar);
-                }
+            if self.plain_pairs(fields) {
+                continue;
             }
+            let key = self.string(fields)?;
+            self.expect(b':', "a colon")?;
+            let next = self.peek();
+            let start = self.at;
+            let value = match next {
+                Some(b'"') => self.string(fields)?,
+                Some(b'{' | b'[') => {
+                    self.skip_value()?;
+                    start..self.at
+                }
+                _ if self.scalar()? == "null" => continue,
+                _ => start..self.at,
+            };
             fields.commit(key, value);
         }
         Ok(())
     }
 
     /// Moves behind a value of any kind.
+    #[inline]
     fn skip_value(&mut self) -> Result<(), HeaderError> {
+        if self.peek() == Some(b'"') {
+            return self.raw_string().map(drop);
+        }
+        self.at = self.end_of_value()?;
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn end_of_value(mut self) -> Result<usize, HeaderError> {
         let mut open = [0u8; MAX_DEPTH];
         let mut depth = 0;
         loop {
             match self.peek() {
-                Some(b'"') => drop(self.raw_string()?),
+                Some(b'"') => _ = self.raw_string()?,
                 Some(bracket @ (b'{' | b'[')) => {
-                    let slot = open.get_mut(depth).ok_or(HeaderError::Json {
-                        at: self.at,
-                        expected: "less nesting",
-                    })?;
+                    let slot = open.get_mut(depth);
+                    let slot = slot.ok_or_else(|| self.error("less nesting"))?;
                     *slot = bracket + 2; // '{' + 2 = '}', '[' + 2 = ']'
                     depth += 1;
                     self.at += 1;
@@ -284,104 +369,8 @@ impl<'a> Scan<'a> {
                 _ => drop(self.scalar()?),
             }
             if depth == 0 {
-                return Ok(());
+                return Ok(self.at);
             }
         }
     }
-}
-
-/// Position of the first quote or backslash from `from` on, or the length of `bytes` or more when there is none.
-fn quote_or_escape(bytes: &[u8], from: usize) -> usize {
-    from + first_of(bytes.get(from..).unwrap_or(&[]), [b'"', b'\\'])
-}
-
-/// Writes the header; members in alphabetical order, as the reference does.
-pub(super) fn encode(command: &Command, out: &mut BytesMut) {
-    out.put_slice(b"{\"code\":");
-    put_int(out, command.code);
-    if !command.fields.is_empty() {
-        out.put_slice(b",\"extFields\":{");
-        for (at, (key, value)) in command.fields.iter().enumerate() {
-            if at > 0 {
-                out.put_u8(b',');
-            }
-            put_string(out, key);
-            out.put_u8(b':');
-            put_string(out, value);
-        }
-        out.put_u8(b'}');
-    }
-    put_tail(
-        out,
-        command.flag,
-        command.language,
-        command.opaque,
-        command.remark.as_deref(),
-        command.version,
-    );
-}
-
-/// Everything behind `extFields`.
-pub(super) fn put_tail(
-    out: &mut BytesMut,
-    flag: i32,
-    language: LanguageCode,
-    opaque: i32,
-    remark: Option<&str>,
-    version: i32,
-) {
-    out.put_slice(b",\"flag\":");
-    put_int(out, flag);
-    out.put_slice(b",\"language\":\"");
-    out.put_slice(language.name().as_bytes());
-    out.put_slice(b"\",\"opaque\":");
-    put_int(out, opaque);
-    if let Some(remark) = remark {
-        out.put_slice(b",\"remark\":");
-        put_string(out, remark);
-    }
-    out.put_slice(b",\"serializeTypeCurrentRPC\":\"");
-    out.put_slice(SerializeType::Json.name().as_bytes());
-    out.put_slice(b"\",\"version\":");
-    put_int(out, version);
-    out.put_u8(b'}');
-}
-
-pub(super) fn put_int(out: &mut BytesMut, value: impl itoa::Integer) {
-    out.put_slice(itoa::Buffer::new().format(value).as_bytes());
-}
-
-/// Writes a JSON string; control characters, quotes and backslashes escaped, all else as UTF-8.
-pub(super) fn put_string(out: &mut BytesMut, text: &str) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    out.put_u8(b'"');
-    let bytes = text.as_bytes();
-    let is_plain = |byte: u8| byte >= 0x20 && byte != b'"' && byte != b'\\';
-    // Mostly all are plain; without an end in between, many are looked at at a time.
-    if bytes.iter().fold(true, |all, byte| all & is_plain(*byte)) {
-        out.put_slice(bytes);
-        return out.put_u8(b'"');
-    }
-    let mut from = 0;
-    for (at, byte) in bytes.iter().enumerate() {
-        if is_plain(*byte) {
-            continue;
-        }
-        out.put_slice(&bytes[from..at]);
-        from = at + 1;
-        match byte {
-            b'"' => out.put_slice(b"\\\""),
-            b'\\' => out.put_slice(b"\\\\"),
-            b'\n' => out.put_slice(b"\\n"),
-            b'\r' => out.put_slice(b"\\r"),
-            b'\t' => out.put_slice(b"\\t"),
-            other => {
-                let digits = [HEX[usize::from(other >> 4)], HEX[usize::from(other & 15)]];
-                out.put_slice(b"\\u00");
-                out.put_slice(&digits);
-            }
-        }
-    }
-    out.put_slice(&bytes[from..]);
-    out.put_u8(b'"');
 }

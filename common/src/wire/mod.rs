@@ -8,6 +8,7 @@ pub mod command;
 pub mod fastjson;
 pub mod fields;
 pub mod frame;
+pub mod head;
 pub mod header;
 mod json_header;
 pub mod reply;

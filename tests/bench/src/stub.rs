@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use common::transport::{Connection, IoThreads, Listener, Replies, Requests, Service};
+use common::wire::head::HeadWriter;
 use common::wire::header::{
     GetMaxOffsetRequestHeader, OffsetResponseHeader, PullMessageRequestHeader,
     PullMessageResponseHeader, SendForm, SendMessageRequestHeader,
 };
-use common::wire::reply::ReplyWriter;
 use common::wire::{Command, FieldError, Reply, request_code, response_code};
 
 use crate::args::StubArgs;
@@ -53,7 +53,7 @@ impl Stub {
         if to.oneway {
             return Ok(());
         }
-        let mut reply = ReplyWriter::new(replies.buffer(), to, response_code::SUCCESS);
+        let mut reply = HeadWriter::reply(replies.buffer(), to, response_code::SUCCESS);
         reply.plain("msgId", b"7F00000100002A9F0000000000000000");
         reply.int("queueId", header.queue_id);
         reply.int("queueOffset", offset);
@@ -62,7 +62,7 @@ impl Stub {
         }
         reply.plain("MSG_REGION", b"DefaultRegion");
         reply.plain("TRACE_ON", b"true");
-        reply.finish();
+        reply.finish(0);
         Ok(())
     }
 

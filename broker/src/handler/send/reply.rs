@@ -3,7 +3,7 @@
 use crate::topic::{MessageType, Topic};
 use crate::transaction::Outcome;
 use bytes::BytesMut;
-use common::wire::reply::ReplyWriter;
+use common::wire::head::HeadWriter;
 use common::wire::{Reply, ReplyTo};
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
@@ -72,15 +72,15 @@ impl ReplyTemplate {
             ended(outcome).encode_head(sent.to, out);
             return;
         }
-        let mut reply = ReplyWriter::new(out, sent.to, code);
+        let mut reply = HeadWriter::reply(out, sent.to, code);
         match sent.answer {
             Answer::Sent | Answer::Ended(_) => {}
-            Answer::Plain => return reply.finish(),
+            Answer::Plain => return reply.finish(0),
             Answer::Recalled => {
                 let key = sent.unique_key.clone().unwrap_or_default();
                 reply.text("msgId", &unique_keys[key]);
                 reply.text("MSG_REGION", &self.region);
-                return reply.finish();
+                return reply.finish(0);
             }
         }
         let mut ids = MessageIds {
@@ -104,7 +104,7 @@ impl ReplyTemplate {
         }
         reply.text("MSG_REGION", &self.region);
         reply.plain("TRACE_ON", self.trace_on.as_bytes());
-        reply.finish();
+        reply.finish(0);
     }
 }
 

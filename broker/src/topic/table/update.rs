@@ -65,7 +65,7 @@ impl TopicTable {
     /// The name is blank or a system topic's, or the change cannot be written.
     pub fn delete(&self, topic: &str) -> Result<bool, ChangeError> {
         if topic.trim().is_empty() {
-            return Err(NameError::TopicBlank.into());
+            return Err(NameError::Blank("topic").into());
         }
         self.refuse_system_topic(topic)?;
         let changing = self.shared.changing.lock();

@@ -85,19 +85,11 @@ impl<'a> SendMessageRequestHeader<'a> {
     /// # Errors
     /// Names the first field that is missing or wrong.
     pub fn parse(fields: &'a Fields, form: SendForm) -> Result<Self, FieldError> {
-        let mut values: [Option<&'a str>; 14] = [None; 14];
-        for (key, value) in fields.iter() {
-            let slot = match form {
-                SendForm::Short => match key.as_bytes() {
-                    [letter @ b'a'..=b'n'] => Some(usize::from(letter - b'a')),
-                    _ => None,
-                },
-                SendForm::Long => LONG_NAMES.iter().position(|name| *name == key),
-            };
-            if let Some(slot) = slot {
-                values[slot] = Some(value);
-            }
-        }
+        let values = fields.values(|key| match (form, key) {
+            (SendForm::Short, [letter @ b'a'..=b'n']) => Some(usize::from(letter - b'a')),
+            (SendForm::Short, _) => None,
+            (SendForm::Long, _) => LONG_NAMES.iter().position(|name| name.as_bytes() == key),
+        });
         let names = match form {
             SendForm::Long => &LONG_NAMES,
             SendForm::Short => &SHORT_NAMES,
