@@ -28,7 +28,6 @@ mod state;
 mod subscription;
 #[cfg(test)]
 mod testing;
-mod thread;
 mod timer;
 mod topic;
 mod transaction;
@@ -39,6 +38,7 @@ use crate::config::BrokerConfig;
 use clap::Parser;
 use common::config::{Flag, Loaded};
 use common::server::{CommonArgs, Failure, Shutdown, exit};
+use common::thread;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 

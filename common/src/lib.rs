@@ -10,6 +10,7 @@ pub mod ids;
 pub mod message;
 pub mod names;
 mod scan;
+pub mod thread;
 pub mod wire;
 
 #[cfg(feature = "server")]

@@ -7,17 +7,18 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use common::clock::{Clock, Millis, local_hour};
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use common::thread::Bell;
+use parking_lot::Mutex;
 
+use crate::commit_log::CommitLog;
 use crate::commit_log::segments::Segment;
-use crate::commit_log::{CommitLog, Level};
 use crate::config::{RetentionConfig, StoreConfig};
 use crate::consume_queue::QueueTable;
-use crate::error::StoreError;
+use crate::error::{DiskLevel, StoreError};
 use crate::flush::IndexFlush;
 use crate::planted::{Fault, planted};
 use crate::retention::{Decision, Disk, Found, decide};
@@ -36,8 +37,9 @@ pub(crate) struct Clean {
     index: Arc<IndexFlush>,
     clock: Arc<dyn Clock>,
     work: Mutex<Work>,
-    asked: Mutex<Asked>,
-    wake: Condvar,
+    /// Somebody has asked for a deletion.
+    asked: AtomicBool,
+    bell: Bell,
 }
 
 /// State of the one run there is at a time.
@@ -48,12 +50,6 @@ struct Work {
     followed: u64,
     /// Queues may have files to delete.
     outdated: bool,
-}
-
-#[derive(Default)]
-struct Asked {
-    delete: bool,
-    stop: bool,
 }
 
 impl Clean {
@@ -78,31 +74,30 @@ impl Clean {
                 followed: 0,
                 outdated: true,
             }),
-            asked: Mutex::default(),
-            wake: Condvar::new(),
+            asked: AtomicBool::default(),
+            bell: Bell::default(),
         }
     }
 
     /// The thread: looks once per interval, and when asked.
     pub(crate) fn run(&self) {
-        let mut asked = self.asked.lock();
-        while !asked.stop {
-            if !asked.delete {
-                let interval = self.settings().interval;
-                self.wake.wait_for(&mut asked, interval);
-            } else if !self.knows_what_waits() {
-                self.wake.wait_for(&mut asked, UNTIL_KNOWN);
+        loop {
+            let interval = match (self.asked.load(Relaxed), self.knows_what_waits()) {
+                (false, _) => self.settings().interval,
+                (true, false) => UNTIL_KNOWN,
+                (true, true) => Duration::ZERO,
+            };
+            if self.pause(interval) {
+                return;
             }
-            if !asked.stop {
-                MutexGuard::unlocked(&mut asked, || self.step());
-            }
+            self.step();
         }
     }
 
     /// Goes on with other settings, from the next look on.
     pub(crate) fn apply(&self, config: RetentionConfig) {
         *self.config.lock() = config;
-        self.wake.notify_one();
+        self.bell.ring();
     }
 
     /// Nobody has said so in the first moment after a start: nothing expires then, and a request has to wait.
@@ -116,19 +111,18 @@ impl Clean {
 
     /// Asks for a deletion of all that has expired, now.
     pub(crate) fn ask(&self) {
-        self.asked.lock().delete = true;
-        self.wake.notify_one();
+        self.asked.store(true, Relaxed);
+        self.bell.ring();
     }
 
     pub(crate) fn stop(&self) {
-        self.asked.lock().stop = true;
-        self.wake.notify_one();
+        self.bell.stop();
     }
 
     /// One look and what follows from it. What fails is told and tried again by the next one.
     pub(crate) fn step(&self) {
         let mut work = self.work.lock();
-        let requested = std::mem::take(&mut self.asked.lock().delete);
+        let requested = self.asked.swap(false, Relaxed);
         let decision = self.look(requested);
         let removed = self.remove(&mut work, decision);
         if decision.refuse.is_some() && decision.delete > 0 {
@@ -137,7 +131,7 @@ impl Clean {
         }
         let is_more = decision.delete == self.settings().batch && removed.is_ok();
         if requested && (is_more || !self.knows_what_waits()) {
-            self.asked.lock().delete = true;
+            self.asked.store(true, Relaxed);
         }
         let outcome = removed.and(self.follow(&mut work));
         if let Err(error) = outcome {
@@ -174,7 +168,7 @@ impl Clean {
                 requested,
             },
         );
-        log.set_level(decision.refuse.map(|full| Level {
+        log.set_level(decision.refuse.map(|full| DiskLevel {
             path: match full.disk {
                 Disk::Log => self.log_directory.clone(),
                 Disk::Queues => self.root.clone(),
@@ -271,10 +265,6 @@ impl Clean {
 
     /// Keeps the disk free for others for a while. True when the thread is to end.
     fn pause(&self, pause: Duration) -> bool {
-        let mut asked = self.asked.lock();
-        if !asked.stop && !pause.is_zero() {
-            self.wake.wait_for(&mut asked, pause);
-        }
-        asked.stop
+        !self.bell.wait(pause)
     }
 }

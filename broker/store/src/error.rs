@@ -28,18 +28,8 @@ pub enum StoreError {
         bytes: u64,
     },
     /// More of a disk is in use than allowed. Sending goes on by itself once there is room.
-    #[error(
-        "the disk is full: {used_percent} % of the file system of {} are in use, \
-         diskSpaceWarningLevelRatio allows {limit_percent} %", path.display()
-    )]
-    DiskLevel {
-        /// A directory of the store.
-        path: PathBuf,
-        /// Percent of its file system in use.
-        used_percent: u64,
-        /// Percent allowed.
-        limit_percent: u64,
-    },
+    #[error(transparent)]
+    DiskLevel(DiskLevel),
     /// A write or sync failed earlier; nobody knows what is on disk, so nothing more is taken.
     #[error("the store is read-only since {} failed: {reason}", path.display())]
     Fenced {
@@ -82,6 +72,21 @@ pub enum StoreError {
         #[source]
         source: io::Error,
     },
+}
+
+/// How full the file system of a directory is, and may be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the disk is full: {used_percent} % of the file system of {} are in use, \
+     diskSpaceWarningLevelRatio allows {limit_percent} %", path.display()
+)]
+pub struct DiskLevel {
+    /// A directory of the store.
+    pub path: PathBuf,
+    /// Percent of its file system in use.
+    pub used_percent: u64,
+    /// Percent allowed.
+    pub limit_percent: u64,
 }
 
 impl StoreError {

@@ -15,7 +15,7 @@ mod named;
 pub(crate) mod sim;
 
 pub use disk::DiskFiles;
-pub(crate) use named::{FileSystem, NamedFile, if_there};
+pub(crate) use named::{FileKind, FileSystem, MAX_POSITION, NamedFile, file_name, if_there};
 
 /// The file system a directory is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

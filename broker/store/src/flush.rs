@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use common::clock::Clock;
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use common::thread::Bell;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::checkpoint::{Checkpoint, CheckpointFile};
@@ -43,8 +44,7 @@ pub(crate) struct Flush {
     /// One sync at a time: the next one covers all that came meanwhile.
     syncing: Mutex<()>,
     syncs: Mutex<Syncs>,
-    asked: Mutex<Asked>,
-    wake: Condvar,
+    bell: Bell,
 }
 
 /// Syncs of the log so far.
@@ -54,12 +54,6 @@ pub struct Syncs {
     pub count: u64,
     /// How long they took, all together.
     pub time: Duration,
-}
-
-#[derive(Default)]
-struct Asked {
-    flush: bool,
-    stop: bool,
 }
 
 impl Flush {
@@ -82,8 +76,7 @@ impl Flush {
             durable: AtomicU64::new(flushed),
             syncing: Mutex::default(),
             syncs: Mutex::default(),
-            asked: Mutex::default(),
-            wake: Condvar::new(),
+            bell: Bell::default(),
         }
     }
 
@@ -103,28 +96,18 @@ impl Flush {
 
     /// Something was appended that waits for the disk.
     pub(crate) fn ask(&self) {
-        let mut asked = self.asked.lock();
-        if !asked.flush {
-            asked.flush = true;
-            self.wake.notify_one();
-        }
+        self.bell.ring();
     }
 
     /// The flush thread: without a pause while something waits, else once per interval. Intervals
     /// are counted from the start of one sync to that of the next: what a crash can take is as old
     /// as an interval and the sync after it, however long the disk takes.
     pub(crate) fn run(&self) {
-        let mut asked = self.asked.lock();
         let mut next = self.clock.monotonic() + self.interval;
-        while !asked.stop {
-            if !asked.flush {
-                let pause = next.saturating_sub(self.clock.monotonic());
-                self.wake.wait_for(&mut asked, pause);
-            }
-            asked.flush = false;
+        while self.bell.wait(next.saturating_sub(self.clock.monotonic())) {
             next = self.clock.monotonic() + self.interval;
             // A failure has fenced the log and is told to everybody who appends or waits.
-            let _ = MutexGuard::unlocked(&mut asked, || self.flush());
+            let _ = self.flush();
         }
     }
 
@@ -194,8 +177,7 @@ impl Flush {
     }
 
     pub(crate) fn stop(&self) {
-        self.asked.lock().stop = true;
-        self.wake.notify_one();
+        self.bell.stop();
     }
 }
 
@@ -208,8 +190,7 @@ pub(crate) struct IndexFlush {
     root: PathBuf,
     interval: Duration,
     progress: Mutex<Progress>,
-    stop: Mutex<bool>,
-    wake: Arc<Condvar>,
+    bell: Arc<Bell>,
 }
 
 /// How far `ConsumeQueue`s and key index are on disk.
@@ -241,7 +222,7 @@ impl IndexFlush {
     ) -> Self {
         let clock = Arc::clone(&flush.clock);
         let now = clock.monotonic();
-        let wake = reput.index.as_ref().map(|index| index.wake());
+        let bell = reput.index.as_ref().map(|index| index.bell());
         let synced_to = reput.dispatched();
         Self {
             queues,
@@ -259,17 +240,14 @@ impl IndexFlush {
                 failed: None,
                 no_queues: false,
             }),
-            stop: Mutex::new(false),
-            wake: wake.unwrap_or_default(),
+            bell: bell.unwrap_or_default(),
         }
     }
 
     /// The index thread: once per interval, and when many keys wait.
     pub(crate) fn run(&self) {
-        let mut stop = self.stop.lock();
-        while !*stop {
-            self.wake.wait_for(&mut stop, self.interval);
-            if let Err(error) = MutexGuard::unlocked(&mut stop, || self.tick()) {
+        while self.bell.wait(self.interval) {
+            if let Err(error) = self.tick() {
                 // Nothing is lost: units stay in memory, recovery starts where the checkpoint says.
                 tracing::warn!(%error, "ConsumeQueues cannot be written; trying again");
             }
@@ -430,7 +408,6 @@ impl IndexFlush {
     }
 
     pub(crate) fn stop(&self) {
-        *self.stop.lock() = true;
-        self.wake.notify_one();
+        self.bell.stop();
     }
 }

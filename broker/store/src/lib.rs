@@ -40,7 +40,7 @@ pub use commit_log::cut::Cut;
 pub use common::message::RecordParts;
 pub use config::{FlushMode, PropertyCrc, RetentionConfig, StoreConfig, TopicSet};
 pub use consume_queue::{Queue, QueueKind, Unit};
-pub use error::StoreError;
+pub use error::{DiskLevel, StoreError};
 pub use files::{DiskFiles, Files, Space, StoreFile};
 pub use flush::Syncs;
 pub use open::{Recovery, RecoveryProgress, StoreTasks, open};

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use common::clock::Clock;
+use common::thread::spawn_critical;
 use parking_lot::Mutex;
 
 use crate::checkpoint::{Checkpoint, CheckpointFile};
@@ -74,7 +75,6 @@ pub(crate) fn open_stepped(
     let Recovered {
         end,
         mark,
-        ours,
         cut,
         trusted,
     } = recovered;
@@ -97,7 +97,8 @@ pub(crate) fn open_stepped(
         Arc::clone(&reput),
         Arc::clone(&flush),
         checkpoint_file,
-        ours.then_some((mark, checkpoint.index)),
+        // What was wiped must be synced, even if nothing is dispatched.
+        (trusted && clean).then_some((mark, checkpoint.index)),
     ));
     if !trusted {
         // What the checkpoint says may be more than the log has now. If it is our own it is less,
@@ -180,8 +181,6 @@ struct Recovered {
     end: u64,
     /// Records from here on have no unit yet.
     mark: Mark,
-    /// The checkpoint says the same.
-    ours: bool,
     cut: Option<Cut>,
     /// What the checkpoint says of our own can be relied on.
     trusted: bool,
@@ -325,8 +324,6 @@ fn recover(
     Ok(Recovered {
         end,
         mark,
-        // What was wiped must be synced, even if nothing is dispatched.
-        ours: ours.is_some() && clean,
         cut,
         trusted: ours.is_some(),
     })
@@ -345,42 +342,20 @@ fn make_end_safe(segments: &Segments, from: u64, end: u64) -> Result<Option<Cut>
 }
 
 fn start_threads(parts: &Arc<Parts>) -> Result<Vec<JoinHandle<()>>, StoreError> {
-    let spawn = |name, work: fn(&Parts)| {
+    let spawn = |(name, work): (&'static str, fn(&Parts))| {
         let parts = Arc::clone(parts);
-        spawn_critical(name, move || work(&parts))
+        let spawned = spawn_critical(name, move || work(&parts));
+        spawned.map_err(|error| StoreError::io("start the thread", name.as_ref(), error))
     };
-    Ok(vec![
-        spawn("store-prepare", |parts| {
+    let threads: [(_, fn(&Parts)); 4] = [
+        ("store-prepare", |parts| {
             parts.log.prepare.run(&parts.log.segments);
-        })?,
-        spawn("store-flush", |parts| parts.flush.run())?,
-        spawn("store-index", |parts| parts.index.run())?,
-        spawn("store-clean", |parts| parts.clean.run())?,
-    ])
-}
-
-/// A thread without which the store's promises do not hold: its panic ends the process.
-fn spawn_critical(
-    name: &'static str,
-    work: impl FnOnce() + Send + 'static,
-) -> Result<JoinHandle<()>, StoreError> {
-    let guarded = move || {
-        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_err() {
-            tracing::error!(
-                thread = name,
-                "a thread of the store panicked; ending the process"
-            );
-            std::process::abort();
-        }
-    };
-    let spawned = std::thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(guarded);
-    spawned.map_err(|source| StoreError::Io {
-        op: "start the thread",
-        path: name.into(),
-        source,
-    })
+        }),
+        ("store-flush", |parts| parts.flush.run()),
+        ("store-index", |parts| parts.index.run()),
+        ("store-clean", |parts| parts.clean.run()),
+    ];
+    threads.into_iter().map(spawn).collect()
 }
 
 /// The store's threads; whoever holds them can end them. Dropping it leaves them running.

@@ -84,9 +84,9 @@ impl StoreReader {
             ControlFlow::Continue(())
         };
         match index.query(&wanted, || self.0.reput.dispatched(), &mut visit) {
-            Ok(updated) => {
-                result.updated_timestamp = updated.timestamp;
-                result.updated_offset = updated.offset;
+            Ok(newest) => {
+                result.updated_timestamp = newest.end_timestamp;
+                result.updated_offset = newest.end_offset;
             }
             Err(error) => tracing::warn!(%error, "the key index cannot be read"),
         }

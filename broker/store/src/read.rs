@@ -309,12 +309,11 @@ impl StoreReader {
     pub fn record_at(&self, offset: PhysicalOffset) -> Option<Bytes> {
         let segments = &self.0.log.segments;
         let limit = self.0.flush.visible_limit();
-        let segment_end = offset.0 - offset.0 % segments.bytes + segments.bytes;
-        let readable = limit.min(segment_end).checked_sub(offset.0)?;
+        let readable = limit.min(segments.end_of(offset.0)).checked_sub(offset.0)?;
         let rest = segments.view(offset.0, usize::try_from(readable).ok()?)?;
         match step(&rest, offset.0) {
             Step::Record(record) => Some(rest.slice(..usize::try_from(record.total_size).ok()?)),
-            Step::Blank | Step::End => None,
+            Step::Blank | Step::End | Step::Missing => None,
         }
     }
 

@@ -1,8 +1,10 @@
 //! The log from a position on, for those who keep elsewhere what it says.
 
+use std::ops::ControlFlow;
+
 use common::message::record::RecordView;
 
-use crate::commit_log::recover::{Step, step};
+use crate::commit_log::recover::{Step, steps};
 use crate::error::StoreError;
 use crate::read::StoreReader;
 
@@ -21,31 +23,20 @@ impl StoreReader {
         visit: &mut dyn FnMut(&RecordView<'_>),
     ) -> Result<u64, StoreError> {
         let (segments, end) = (&self.0.log.segments, self.0.log.end());
-        let mut at = from.max(segments.min_offset()).min(end);
-        while at < end {
-            let segment_end = at - at % segments.bytes + segments.bytes;
-            let readable = usize::try_from(end.min(segment_end) - at).unwrap_or(usize::MAX);
-            let bytes = segments.view(at, readable);
-            let mut rest = bytes.as_deref().unwrap_or_default();
-            loop {
-                match step(rest, at) {
-                    Step::Record(record) => {
-                        visit(&record);
-                        rest = &rest[usize::try_from(record.total_size).unwrap_or(0)..];
-                        at += u64::from(record.total_size);
-                    }
-                    Step::Blank => at = segment_end,
-                    Step::End => {
-                        return Err(StoreError::Corrupt {
-                            path: segments.path_of(at),
-                            problem: format!("there is no record at position {at} of the log"),
-                        });
-                    }
-                }
-                if rest.is_empty() || at == segment_end {
-                    break;
-                }
+        let from = from.max(segments.min_offset()).min(end);
+        let at = steps(segments, from, end, |_, found| {
+            match found {
+                Step::Record(record) => visit(record),
+                Step::Blank => {}
+                Step::End | Step::Missing => return ControlFlow::Break(()),
             }
+            ControlFlow::Continue(())
+        });
+        if at < end {
+            return Err(StoreError::Corrupt {
+                path: segments.path_of(at),
+                problem: format!("there is no record at position {at} of the log"),
+            });
         }
         Ok(end)
     }

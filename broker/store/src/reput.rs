@@ -222,7 +222,7 @@ impl Reput {
                         self.dispatched.store(at, Ordering::Release);
                         break;
                     }
-                    Step::End => {
+                    Step::End | Step::Missing => {
                         // Only what this process wrote, or recovery has checked, is below the
                         // limit: somebody else has changed the file.
                         let source = std::io::Error::other(format!("no record at position {at}"));

@@ -16,7 +16,7 @@ use super::place::{BLANK_BYTES, Placement, place};
 use super::prepare::Prepare;
 use super::segments::{Segment, Segments};
 use crate::batch::{Appended, RecordBatch};
-use crate::error::StoreError;
+use crate::error::{DiskLevel, StoreError};
 use crate::planted::{Fault, planted};
 
 /// Time between two attempts to reserve a segment on a full disk: each takes all the space there
@@ -43,23 +43,12 @@ struct Tail {
     /// The disk had no room; it is not asked again before this time.
     full: Option<(PathBuf, Duration)>,
     /// A disk is fuller than it may be.
-    level: Option<Level>,
+    level: Option<DiskLevel>,
     closed: bool,
 }
 
-/// How full the file system of a directory is, and may be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Level {
-    pub(crate) path: PathBuf,
-    pub(crate) used_percent: u64,
-    pub(crate) limit_percent: u64,
-}
-
-#[derive(Debug, Clone)]
-struct Fenced {
-    path: PathBuf,
-    reason: String,
-}
+/// What failed, and why.
+type Fenced = (PathBuf, String);
 
 impl CommitLog {
     /// The log whose valid part ends at `end`.
@@ -109,20 +98,10 @@ impl CommitLog {
     }
 
     /// Takes no more appends while a disk is too full, which is told again and again.
-    pub(crate) fn set_level(&self, level: Option<Level>) {
+    pub(crate) fn set_level(&self, level: Option<DiskLevel>) {
         let before = std::mem::replace(&mut self.tail.lock().level, level.clone());
         match (before, level) {
-            (
-                None,
-                Some(Level {
-                    path,
-                    used_percent,
-                    limit_percent,
-                }),
-            ) => tracing::error!(
-                path = %path.display(), used_percent, limit_percent,
-                "the disk is too full: messages are refused"
-            ),
+            (None, Some(level)) => tracing::error!("{level}: messages are refused"),
             (Some(_), None) => tracing::info!("the disk has room again: messages are taken"),
             _ => {}
         }
@@ -341,10 +320,7 @@ impl Tail {
             return;
         };
         tracing::error!(path = %path.display(), op, %source, "the store is read-only from now on");
-        self.fenced = Some(Fenced {
-            path: path.clone(),
-            reason: format!("{op}: {source}"),
-        });
+        self.fenced = Some((path.clone(), format!("{op}: {source}")));
     }
 
     /// A full disk may have room again; after any other failure nobody knows what the file holds.
@@ -357,18 +333,9 @@ impl Tail {
         if self.closed {
             return Some(StoreError::ShuttingDown);
         }
-        if let Some(Fenced { path, reason }) = self.fenced.clone() {
+        if let Some((path, reason)) = self.fenced.clone() {
             return Some(StoreError::Fenced { path, reason });
         }
-        let Level {
-            path,
-            used_percent,
-            limit_percent,
-        } = self.level.clone()?;
-        Some(StoreError::DiskLevel {
-            path,
-            used_percent,
-            limit_percent,
-        })
+        self.level.clone().map(StoreError::DiskLevel)
     }
 }

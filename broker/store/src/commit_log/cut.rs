@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 
-use super::segments::{Segment, Segments, file_name};
+use super::segments::{Segment, Segments};
 use crate::error::StoreError;
-use crate::files::if_there;
+use crate::files::{file_name, if_there};
 use crate::planted::{Fault, planted};
 
 /// Directory below that of the log's files; the reference takes no notice of it.

@@ -7,4 +7,4 @@ mod prepare;
 pub(crate) mod recover;
 pub(crate) mod segments;
 
-pub(crate) use append::{CommitLog, Level};
+pub(crate) use append::CommitLog;

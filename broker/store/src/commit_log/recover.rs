@@ -1,5 +1,7 @@
 //! Where the log ends: record by record from a known start to the first bytes that are none.
 
+use std::ops::ControlFlow;
+
 use common::message::property_crc;
 use common::message::record::{BLANK_MAGIC, RecordView};
 
@@ -20,6 +22,8 @@ pub(crate) enum Step<'a> {
     Blank,
     /// The valid log ends here.
     End,
+    /// There is no file, or it cannot be read; that has been told.
+    Missing,
 }
 
 /// Judges the bytes at `offset` of the log, given up to the end of their segment. A record counts
@@ -39,6 +43,40 @@ pub(crate) fn step(bytes: &[u8], offset: u64) -> Step<'_> {
         Ok(record) if u64::try_from(record.physical_offset) == Ok(offset) => Step::Record(record),
         _ => Step::End,
     }
+}
+
+/// Shows what stands in the log between two positions of a walk, step by step, as long as `visit` wants to go on. Behind
+/// what is no record the next segment follows. Returns where it came to: `to` or a position behind it unless `visit`
+/// stopped there.
+pub(crate) fn steps(
+    segments: &Segments,
+    from: u64,
+    to: u64,
+    mut visit: impl FnMut(u64, &Step<'_>) -> ControlFlow<()>,
+) -> u64 {
+    let mut at = from;
+    while at < to {
+        let segment_end = segments.end_of(at);
+        let until = to.min(segment_end);
+        let bytes = segments.view(at, usize::try_from(until - at).unwrap_or(usize::MAX));
+        let mut rest = bytes.as_deref().unwrap_or_default();
+        while at < until {
+            let found = match bytes {
+                Some(_) => step(rest, at),
+                None => Step::Missing,
+            };
+            let mut next = segment_end;
+            if let Step::Record(record) = &found {
+                rest = &rest[usize::try_from(record.total_size).unwrap_or(0)..];
+                next = at + u64::from(record.total_size);
+            }
+            if visit(at, &found).is_break() {
+                return at;
+            }
+            at = next;
+        }
+    }
+    at
 }
 
 /// As [`step`], for bytes a crash may have left, which begin `at` in their file: a record of which
@@ -96,7 +134,7 @@ pub(crate) fn walk(
                     at += u64::from(record.total_size);
                 }
                 Step::Blank => at = segment.base + segments.bytes,
-                Step::End => break 'segments,
+                Step::End | Step::Missing => break 'segments,
             }
             hit |= at == wanted;
             if at - told >= PROGRESS_BYTES {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 
 use crate::error::StoreError;
-use crate::files::{FileSystem, NamedFile};
+use crate::files::{FileKind, FileSystem, NamedFile, file_name};
 use crate::planted::{Fault, planted};
 
 /// One file of the log.
@@ -35,11 +35,6 @@ pub(crate) struct Segments {
     list: RwLock<Vec<Arc<Segment>>>,
 }
 
-/// Name of the file whose first byte stands at `base`.
-pub(crate) fn file_name(base: u64) -> String {
-    format!("{base:020}")
-}
-
 impl Segments {
     /// Opens the segments in `directory`, which is created if it is not there.
     pub(crate) fn open(
@@ -55,26 +50,18 @@ impl Segments {
         if let Some((name, _)) = listed.pop_if(|(_, size)| *size == 0) {
             files.delete(&directory.join(name))?;
         }
+        let kind = FileKind {
+            name: "CommitLog",
+            size_key: "mappedFileSizeCommitLog",
+            bytes,
+        };
         let mut list: Vec<Arc<Segment>> = Vec::with_capacity(listed.len());
-        for (name, size) in listed {
-            let path = directory.join(&name);
-            let corrupt = |problem| StoreError::Corrupt {
-                path: path.clone(),
-                problem,
-            };
-            let base: u64 = name
-                .parse()
-                .map_err(|_| corrupt("not a CommitLog file: its name is no position".into()))?;
-            if size != bytes {
-                let problem = format!("{size} bytes long, mappedFileSizeCommitLog says {bytes}");
-                return Err(corrupt(problem));
-            }
+        for base in kind.positions(directory, &listed)? {
+            let path = directory.join(file_name(base));
             let expected = list.last().map_or(base, |last| last.base + bytes);
-            if base != expected || !base.is_multiple_of(bytes) {
-                let expected = file_name(expected - expected % bytes);
-                return Err(corrupt(format!(
-                    "expected the CommitLog file {expected} here"
-                )));
+            if base != expected {
+                let problem = format!("expected the CommitLog file {} here", file_name(expected));
+                return Err(StoreError::Corrupt { path, problem });
             }
             let file = files.open(path)?;
             list.push(Arc::new(Segment { base, file }));
@@ -95,6 +82,11 @@ impl Segments {
     /// Every segment, oldest first.
     pub(crate) fn all(&self) -> Vec<Arc<Segment>> {
         self.list.read().clone()
+    }
+
+    /// Where the segment ends that holds `offset`, if there is one.
+    pub(crate) fn end_of(&self, offset: u64) -> u64 {
+        offset - offset % self.bytes + self.bytes
     }
 
     /// The segment that holds `offset`.
@@ -220,8 +212,10 @@ mod tests {
         );
         check(
             &[("00000000000000000150", 100)],
-            "expected the CommitLog file 00000000000000000100",
+            "no file of 100 bytes starts at 150",
         );
+        // So near the largest number that nothing can follow it.
+        check(&[("18446744073709551600", 100)], "its name is no position");
     }
 
     #[test]

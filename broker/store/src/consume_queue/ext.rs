@@ -14,9 +14,8 @@ use bytes::{Buf as _, BufMut as _};
 use parking_lot::Mutex;
 
 use super::unit::{TAGS_CODE_AT, UNIT_BYTES, Unit};
-use crate::commit_log::segments::file_name;
 use crate::error::StoreError;
-use crate::files::{FileSystem, NamedFile};
+use crate::files::{FileKind, FileSystem, NamedFile, file_name};
 
 /// Bytes of a unit without a bitmap, which is all that is written.
 pub(crate) const EXT_UNIT_BYTES: usize = 20;
@@ -83,28 +82,17 @@ impl Ext {
 
     /// Start positions of the files, checked.
     pub(super) fn files_there(&self, files: &FileSystem) -> Result<Vec<u64>, StoreError> {
-        let listed = files.list(&self.directory)?;
-        let mut bases = Vec::with_capacity(listed.len());
-        for (name, bytes) in listed {
-            let path = self.directory.join(&name);
-            if bytes == 0 {
-                // Created, but not synced before a crash.
-                files.delete_if_there(&path)?;
-                continue;
-            }
-            let base = name.parse().ok();
-            let Some(base) = base.filter(|_| bytes == self.file_bytes) else {
-                let expected = self.file_bytes;
-                return Err(StoreError::Corrupt {
-                    path,
-                    problem: format!(
-                        "no ConsumeQueueExt file: {bytes} bytes long, mappedFileSizeConsumeQueueExt says {expected}"
-                    ),
-                });
-            };
-            bases.push(base);
+        let mut listed = files.list(&self.directory)?;
+        // Created, but not synced before a crash.
+        for (name, _) in listed.extract_if(.., |(_, bytes)| *bytes == 0) {
+            files.delete_if_there(&self.directory.join(name))?;
         }
-        Ok(bases)
+        let kind = FileKind {
+            name: "ConsumeQueueExt",
+            size_key: "mappedFileSizeConsumeQueueExt",
+            bytes: self.file_bytes,
+        };
+        kind.positions(&self.directory, &listed)
     }
 
     /// Puts the address of an ext unit with the tags code and the store time into each of `units`.

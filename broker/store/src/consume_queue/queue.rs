@@ -9,9 +9,8 @@ use parking_lot::Mutex;
 
 use super::ext::Ext;
 use super::unit::{QueueKind, Unit};
-use crate::commit_log::segments::file_name;
 use crate::error::StoreError;
-use crate::files::{FileSystem, NamedFile};
+use crate::files::{FileSystem, NamedFile, file_name};
 use crate::index::keys::TopicHash;
 use crate::planted::{Fault, planted};
 
@@ -502,27 +501,6 @@ impl Queue {
             return Err(error);
         }
         file.write_at(units, place.at)
-    }
-
-    /// The queue ends with `last`, the unit before index `end`. During recovery.
-    fn set_end(&self, end: u64, last: Option<Unit>) {
-        let mut tail = self.tail.lock();
-        *tail = Tail {
-            first: end,
-            filed: end,
-            ..Tail::default()
-        };
-        let offset = match self.home.kind {
-            QueueKind::Simple => end,
-            QueueKind::Batch if planted(Fault::BatchesCountedAsMessages) => end,
-            QueueKind::Batch => last.map_or(0, |last| last.next()),
-        };
-        self.visible.store(offset, Ordering::SeqCst);
-        self.next.store(offset, Ordering::Relaxed);
-        if end <= self.min_index() {
-            self.set_min(end, offset);
-            self.oldest.store(NO_RECORD, Ordering::Relaxed);
-        }
     }
 
     fn units_len(&self, units: u64) -> usize {

@@ -142,21 +142,17 @@ impl Files for DiskFiles {
     }
 
     fn create_directories(&self, directory: &Path, safe: bool) -> io::Result<()> {
-        if directory.is_dir() {
-            // Whoever made it may have been killed before its name was safe.
-            return if safe { sync_parent(directory) } else { Ok(()) };
-        }
-        if let Some(parent) = directory
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty() && !parent.is_dir())
+        if let Some(parent) = directory.parent()
+            && !parent.as_os_str().is_empty()
+            && !parent.is_dir()
         {
             self.create_directories(parent, safe)?;
         }
         match fs::create_dir(directory) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            Err(error) => Err(error),
-            Ok(()) if safe => sync_parent(directory),
-            Ok(()) => Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            // Also if it is there: whoever made it may have been killed before its name was safe.
+            _ if safe => sync_parent(directory),
+            _ => Ok(()),
         }
     }
 

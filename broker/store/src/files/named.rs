@@ -13,6 +13,9 @@ use crate::error::StoreError;
 /// Bytes looked at at a time where there should be none.
 const PIECE_BYTES: u64 = 256 << 10;
 
+/// Positions are signed numbers in all formats.
+pub(crate) const MAX_POSITION: u64 = i64::MAX.unsigned_abs() - u32::MAX as u64;
+
 /// A directory tree; see [`Files`] for what the methods do. Clones are cheap.
 #[derive(Debug, Clone)]
 pub(crate) struct FileSystem {
@@ -25,6 +28,48 @@ pub(crate) struct FileSystem {
 pub(crate) struct NamedFile {
     pub(crate) path: PathBuf,
     file: Arc<dyn StoreFile>,
+}
+
+/// Files of one size that follow each other, named by their positions.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FileKind {
+    pub(crate) name: &'static str,
+    /// The setting that says how large they are.
+    pub(crate) size_key: &'static str,
+    pub(crate) bytes: u64,
+}
+
+impl FileKind {
+    /// Positions of the files of a directory, as it was `listed`: each is named by its own, and is of the same size.
+    pub(crate) fn positions(&self, directory: &Path, listed: &[(String, u64)]) -> Told<Vec<u64>> {
+        let Self {
+            name: what,
+            size_key,
+            bytes,
+        } = *self;
+        let position = |(name, size): &(String, u64)| {
+            let position = name.parse().ok().filter(|at| *at <= MAX_POSITION);
+            let position = position.filter(|at| file_name(*at) == *name);
+            let problem = match position {
+                None => format!("not a {what} file: its name is no position"),
+                Some(_) if *size != bytes => {
+                    format!("{size} bytes long, {size_key} says {bytes}")
+                }
+                Some(at) if !u64::is_multiple_of(at, bytes) => {
+                    format!("no file of {bytes} bytes starts at {at}")
+                }
+                Some(at) => return Ok(at),
+            };
+            let path = directory.join(name);
+            Err(StoreError::Corrupt { path, problem })
+        };
+        listed.iter().map(position).collect()
+    }
+}
+
+/// Name of the file whose first byte stands at `position`.
+pub(crate) fn file_name(position: u64) -> String {
+    format!("{position:020}")
 }
 
 type Told<T> = Result<T, StoreError>;

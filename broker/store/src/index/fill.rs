@@ -1,10 +1,12 @@
 //! Reading keys from the log which dispatch did not hand over.
 
+use std::ops::ControlFlow;
+
 use super::keys::{Keys, TopicHash, is_indexed};
 use super::layout::Key;
 use super::table::{IndexTable, State};
 use super::tail::Resume;
-use crate::commit_log::recover::{Step, step};
+use crate::commit_log::recover::{Step, steps};
 use crate::commit_log::segments::Segments;
 use crate::error::StoreError;
 use crate::reput::Reput;
@@ -80,28 +82,14 @@ impl IndexTable {
     ) -> Result<(), StoreError> {
         let offset = resume.offset;
         let skip = usize::try_from(resume.skip).unwrap_or(usize::MAX);
-        let mut at = offset.max(segments.min_offset());
-        while at < to && state.batch.len() < BATCH_KEYS {
-            let segment_end = at - at % segments.bytes + segments.bytes;
-            let readable = usize::try_from(to.min(segment_end) - at).unwrap_or(usize::MAX);
-            let Some(bytes) = segments.view(at, readable) else {
-                at = segment_end;
-                continue;
-            };
-            let mut rest = &bytes[..];
-            while !rest.is_empty() && state.batch.len() < BATCH_KEYS {
-                let Step::Record(record) = step(rest, at) else {
-                    if at == offset && skip > 0 {
-                        return self.discard(state);
-                    }
-                    // The rest of the segment is blank or damaged; the next begins with a record.
-                    at = segment_end;
-                    break;
-                };
-                if is_indexed(record.sys_flag) {
+        let (from, mut is_gone) = (offset.max(segments.min_offset()), false);
+        let at = steps(segments, from, to, |at, found| {
+            let there = if at == offset { skip } else { 0 };
+            match found {
+                _ if state.batch.len() >= BATCH_KEYS => return ControlFlow::Break(()),
+                Step::Record(record) if is_indexed(record.sys_flag) => {
                     let topic = TopicHash::of(&record.topic_text());
                     let properties = record.properties_text();
-                    let there = if at == offset { skip } else { 0 };
                     let keys = Keys::of(&properties).hashes(topic).skip(there);
                     state.batch.extend(keys.map(|hash| Key {
                         hash,
@@ -109,9 +97,16 @@ impl IndexTable {
                         store_timestamp: record.store_timestamp,
                     }));
                 }
-                rest = &rest[usize::try_from(record.total_size).unwrap_or(0)..];
-                at += u64::from(record.total_size);
+                Step::Blank | Step::End if there > 0 => {
+                    is_gone = true;
+                    return ControlFlow::Break(());
+                }
+                _ => {}
             }
+            ControlFlow::Continue(())
+        });
+        if is_gone {
+            return self.discard(state);
         }
         self.tail.lock().behind = Some(Resume::at(at));
         Ok(())

@@ -209,7 +209,6 @@ impl IndexTable {
         let mut tail = self.tail.lock();
         tail.keys.clear();
         state.batch.clear();
-        state.done = 0;
         let resume = behind(&self.files, &state.list, 0)?;
         tail.behind = Some(resume);
         state.mark = IndexMark::of(&state.list, resume);

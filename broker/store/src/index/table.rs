@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::clock::{Clock, local_digits};
-use parking_lot::{Condvar, Mutex, RwLock, RwLockReadGuard};
+use common::thread::Bell;
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
 use super::file::{IndexFile, Scratch, Walk, Walked, Wanted, file_name};
 use super::layout::{Header, Key, Shape};
@@ -26,8 +27,8 @@ pub(crate) struct IndexTable {
     pub(super) shape: Shape,
     clock: Arc<dyn Clock>,
     pub(super) tail: Mutex<Tail>,
-    /// Notified when the tail is long.
-    wake: Arc<Condvar>,
+    /// Rung when the tail is long.
+    bell: Arc<Bell>,
     pub(super) state: RwLock<State>,
 }
 
@@ -36,10 +37,8 @@ pub(crate) struct IndexTable {
 pub(super) struct State {
     /// Oldest first.
     pub(super) list: Vec<IndexFile>,
-    /// Keys taken out of the tail.
+    /// Keys taken out of the tail, in no file yet.
     pub(super) batch: Vec<Key>,
-    /// So many of them are in files.
-    pub(super) done: usize,
     pub(super) mark: IndexMark,
     pub(super) retry_at: Option<Duration>,
     scratch: Scratch,
@@ -58,15 +57,6 @@ pub(crate) struct IndexMark {
     pub(crate) full_timestamp: i64,
 }
 
-/// What a query learns besides offsets.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Updated {
-    /// Store time of the newest record in the index.
-    pub(crate) timestamp: i64,
-    /// Its position.
-    pub(crate) offset: u64,
-}
-
 impl IndexTable {
     pub(super) fn new(
         files: FileSystem,
@@ -80,7 +70,6 @@ impl IndexTable {
             mark: IndexMark::of(&list, resume),
             list,
             batch: Vec::new(),
-            done: 0,
             retry_at: None,
             scratch: Scratch::default(),
         };
@@ -93,21 +82,21 @@ impl IndexTable {
                 keys: Vec::new(),
                 behind: Some(resume),
             }),
-            wake: Arc::default(),
+            bell: Arc::default(),
             state: RwLock::new(state),
         }
     }
 
-    /// Notified when [`Self::apply`] should be called before its time.
-    pub(crate) fn wake(&self) -> Arc<Condvar> {
-        Arc::clone(&self.wake)
+    /// Rung when [`Self::apply`] should be called before its time.
+    pub(crate) fn bell(&self) -> Arc<Bell> {
+        Arc::clone(&self.bell)
     }
 
     /// Takes keys as long as it is held.
     pub(crate) fn intake(&self) -> Intake<'_> {
         Intake {
             tail: self.tail.lock(),
-            wake: &self.wake,
+            bell: &self.bell,
         }
     }
 
@@ -156,22 +145,21 @@ impl IndexTable {
     /// Writes the batch. What could not be written stays in it.
     pub(super) fn write_batch(&self, state: &mut State) -> Result<(), StoreError> {
         self.repair(state)?;
-        while state.done < state.batch.len() {
+        let are_few = state.batch.len() < KEPT_KEYS;
+        while !state.batch.is_empty() {
             if state.list.last().is_none_or(IndexFile::is_full) {
                 self.add_file(&mut state.list)?;
             }
             let Some(file) = state.list.last_mut() else {
                 break;
             };
-            let rest = &state.batch[state.done..];
-            state.done += file.append(&self.files, rest, &mut state.scratch)?;
+            let written = file.append(&self.files, &state.batch, &mut state.scratch)?;
+            state.batch.drain(..written);
         }
-        if state.batch.len() < KEPT_KEYS {
+        if are_few {
             state.batch.shrink_to(KEPT_KEYS);
             state.scratch.shrink_to(KEPT_KEYS);
         }
-        state.batch.clear();
-        state.done = 0;
         Ok(())
     }
 
@@ -201,29 +189,23 @@ impl IndexTable {
     }
 
     /// Visits the offsets of records that have a wanted key below `dispatched`, newest first. A record with several keys
-    /// of one hash is visited several times in a row, one whose key has the same hash as well.
+    /// of one hash is visited several times in a row, one whose key has the same hash as well. Returns the header of the
+    /// newest file.
     pub(crate) fn query(
         &self,
         wanted: &Wanted,
         dispatched: impl FnOnce() -> u64,
         visit: &mut dyn FnMut(u64) -> ControlFlow<()>,
-    ) -> Result<Updated, StoreError> {
+    ) -> Result<Header, StoreError> {
         self.apply(|| (dispatched(), ()));
         let mut state = self.state.read();
-        let updated = state.list.last().map_or_else(Updated::default, |newest| {
-            let Header {
-                end_timestamp,
-                end_offset,
-                ..
-            } = newest.header;
-            Updated {
-                timestamp: end_timestamp,
-                offset: end_offset,
-            }
-        });
+        let newest = state
+            .list
+            .last()
+            .map_or(Header::EMPTY, |newest| newest.header);
         for offset in self.waiting(&state, wanted) {
             if visit(offset).is_break() {
-                return Ok(updated);
+                return Ok(newest);
             }
         }
         let names: Vec<_> = state.list.iter().rev().map(|file| file.name).collect();
@@ -238,22 +220,22 @@ impl IndexTable {
                 };
                 let is_last = file.header.begin_timestamp < *wanted.times.start();
                 match walked {
-                    Walked::Enough => return Ok(updated),
-                    Walked::End if is_last => return Ok(updated),
+                    Walked::Enough => return Ok(newest),
+                    Walked::End if is_last => return Ok(newest),
                     Walked::End => break,
                     // Whoever waits to write need not wait for the end of a long chain.
                     Walked::More => RwLockReadGuard::bump(&mut state),
                 }
             }
         }
-        Ok(updated)
+        Ok(newest)
     }
 
     /// Offsets of wanted keys that are in no file: what came in the last moment, or could not be written.
     fn waiting(&self, state: &State, wanted: &Wanted) -> Vec<u64> {
         let tail = self.tail.lock();
         let keys = tail.keys.iter().rev();
-        keys.chain(state.batch[state.done..].iter().rev())
+        keys.chain(state.batch.iter().rev())
             .filter(|key| key.hash == wanted.hash && wanted.times.contains(&key.store_timestamp))
             .map(|key| key.offset)
             .collect()

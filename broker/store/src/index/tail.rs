@@ -1,6 +1,7 @@
 //! Keys that are in no file yet.
 
-use parking_lot::{Condvar, MutexGuard};
+use common::thread::Bell;
+use parking_lot::MutexGuard;
 
 use super::layout::Key;
 
@@ -37,7 +38,7 @@ impl Resume {
 /// Takes the keys of records in the order of the log. Held for a short time by the thread that dispatches.
 pub(crate) struct Intake<'a> {
     pub(super) tail: MutexGuard<'a, Tail>,
-    pub(super) wake: &'a Condvar,
+    pub(super) bell: &'a Bell,
 }
 
 impl Intake<'_> {
@@ -71,7 +72,7 @@ impl Intake<'_> {
 impl Drop for Intake<'_> {
     fn drop(&mut self) {
         if self.tail.keys.len() >= WAKE_KEYS {
-            self.wake.notify_one();
+            self.bell.ring();
         }
     }
 }

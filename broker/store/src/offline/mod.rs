@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::checkpoint::Checkpoint;
 use crate::consume_queue::QueueKind;
 use crate::error::StoreError;
-use crate::files::{DiskFiles, FileSystem, if_there};
+use crate::files::{DiskFiles, FileSystem, MAX_POSITION, if_there};
 
 mod index;
 mod look;
@@ -257,7 +257,9 @@ fn numbered_files(directory: &Path) -> Result<(Vec<Segment>, Vec<Finding>), Stor
     for (name, bytes) in disk().list(directory)? {
         let path = directory.join(&name);
         match name.parse() {
-            Ok(base) if name.len() == 20 => files.push(Segment { base, bytes, path }),
+            Ok(base) if name.len() == 20 && base <= MAX_POSITION => {
+                files.push(Segment { base, bytes, path });
+            }
             _ => strays.push(Finding::file(
                 path,
                 "its name is no position of 20 digits".into(),

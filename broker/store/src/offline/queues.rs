@@ -77,8 +77,15 @@ impl OfflineQueue {
         findings.extend(check_sizes(&files));
         let used = files.iter().filter(|file| file.bytes > 0);
         let file_bytes = used.clone().next().map_or(0, |first| first.bytes);
-        let whole =
-            used.filter(|file| file.bytes == file_bytes && file.base.is_multiple_of(file_bytes));
+        let unit_bytes = kind.unit_bytes() as u64;
+        let fits = file_bytes.is_multiple_of(unit_bytes);
+        if let Some(first) = used.clone().next().filter(|_| !fits) {
+            let problem = format!("{file_bytes} bytes long, multiples of {unit_bytes} are right");
+            findings.push(Finding::file(first.path.clone(), problem));
+        }
+        let whole = used.filter(|file| {
+            fits && file.bytes == file_bytes && file.base.is_multiple_of(file_bytes)
+        });
         let ext = root.join(EXT_DIRECTORY).join(&place);
         let (ext_files, _) = numbered_files(&ext)?;
         let ext_file = ext_files.iter().find(|file| file.bytes > 0);

@@ -289,3 +289,39 @@ fn check_checkpoint(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn queue_files_that_no_unit_fits_are_found_and_do_not_end_the_check() {
+        let root = tempfile::tempdir().unwrap();
+        let queue = root.path().join("consumequeue/T/0");
+        fs::create_dir_all(&queue).unwrap();
+        fs::create_dir(root.path().join("commitlog")).unwrap();
+        for base in [0, 30] {
+            fs::write(queue.join(format!("{base:020}")), [1; 30]).unwrap();
+        }
+        let store = OfflineStore::open(root.path(), &[]).unwrap();
+        let report = verify(&store, &Options::default(), &Progress::default()).unwrap();
+        let problems = report.findings.list.iter().map(|found| &*found.problem);
+        let problems: Vec<_> = problems.collect();
+        assert_eq!(problems, ["30 bytes long, multiples of 20 are right"]);
+    }
+
+    #[test]
+    fn file_behind_which_nothing_can_follow_has_no_position() {
+        let root = tempfile::tempdir().unwrap();
+        let log = root.path().join("commitlog");
+        fs::create_dir(&log).unwrap();
+        fs::write(log.join(u64::MAX.to_string()), "x").unwrap();
+        let store = OfflineStore::open(root.path(), &[]).unwrap();
+        assert_eq!(
+            store.findings[0].problem,
+            "its name is no position of 20 digits"
+        );
+    }
+}

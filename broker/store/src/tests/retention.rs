@@ -530,3 +530,24 @@ fn queue_that_began_later_is_not_cut_short_by_a_full_disk() {
         assert_eq!(bench.bodies("T", 0), bodies, "{room}");
     }
 }
+
+#[test]
+fn messages_that_come_while_the_oldest_is_searched_for_stay() {
+    let bench = Bench::new();
+    let queue = bench.writer.queue("T", 0);
+    bench.send("T", 0, "old").unwrap();
+    // More than stay in memory.
+    let new = names(300);
+    for body in &new {
+        bench.send("T", 0, body).unwrap();
+    }
+    for _ in 0..2 {
+        bench.writer.0.index.write_out_now().unwrap();
+    }
+    assert!(!queue.begin_with(None, 1), "the search saw one message");
+    assert_eq!((queue.min_offset(), queue.max_offset()), (0, 301));
+    bench.writer.0.queues.advance_min(1).unwrap();
+    assert_eq!(bench.bodies("T", 0), new);
+    bench.send("T", 0, "next").unwrap();
+    assert_eq!(queue.min_offset(), 1);
+}

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{NO_RECORD, Queue, QueueKind};
+use super::{NO_RECORD, Queue, QueueKind, Unit};
 use crate::error::StoreError;
 
 impl Queue {
@@ -12,22 +12,30 @@ impl Queue {
         if self.oldest.load(Ordering::Relaxed) >= log_start {
             return Ok(());
         }
-        let (before, end) = (self.min_index(), self.end());
-        let found = self.first_message(before..end, log_start)?;
+        loop {
+            let end = self.end();
+            let found = self.first_message(self.min_index()..end, log_start)?;
+            if self.begin_with(found, end) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Lets the queue begin with the message that was found before index `end`, or there. False when none was found, but
+    /// some have come since.
+    pub(crate) fn begin_with(&self, found: Option<(u64, Unit)>, end: u64) -> bool {
         let tail = self.tail.lock();
         let (min, offset, oldest) = match found {
             Some((index, unit)) => (index, self.offset(index, &unit), unit.physical_offset),
-            None => match tail.unit(self.home.kind, end) {
-                Some(new) => (end, self.offset(end, &new), log_start),
-                None => (end, self.max_offset(), NO_RECORD),
-            },
+            None if tail.end(self.home.kind) > end => return false,
+            None => (end, self.max_offset(), NO_RECORD),
         };
-        self.set_min(min, offset);
-        self.oldest.store(oldest, Ordering::Relaxed);
-        if self.keep_from(before) < self.keep_from(min) {
+        if self.keep_from(self.min_index()) < self.keep_from(min) {
             self.outdated.store(true, Ordering::Relaxed);
         }
-        Ok(())
+        self.set_min(min, offset);
+        self.oldest.store(oldest, Ordering::Relaxed);
+        true
     }
 
     /// Position of the file that has to stay, with all behind it, of a queue that begins at an index.

@@ -1,10 +1,12 @@
 //! Finding a queue's end in its files, and cutting off what the log has not.
 
+use std::iter;
 use std::sync::atomic::Ordering;
 
-use super::{Home, Queue, QueueKind, Unit, units_in};
+use super::find::Probe;
+use super::{Home, KEPT_UNITS, NO_RECORD, Queue, QueueKind, Tail, Unit, units_in};
 use crate::error::StoreError;
-use crate::files::NamedFile;
+use crate::files::{FileKind, NamedFile};
 use crate::planted::{Fault, planted};
 
 /// Units read at first when looking for the end of a queue; most queues are short. After a crash the
@@ -13,20 +15,11 @@ const SCAN_UNITS: u64 = 200;
 /// Units read at a time of longer queues.
 const PIECE_UNITS: u64 = SCAN_UNITS * 256;
 
-/// The valid part of a file.
-struct Scanned {
-    /// Number of units.
-    count: u64,
-    /// The last of them, as they stand in the file.
-    last: Vec<u8>,
-}
-
 impl Queue {
-    /// The unit with this index; `None` where there is none. During recovery.
+    /// The unit with this index; `None` where there is none.
     fn unit(&self, index: u64) -> Result<Option<Unit>, StoreError> {
-        let mut one = Vec::with_capacity(1);
-        self.read_units(index, 1, &mut one)?;
-        Ok(one.first().copied().filter(|unit| !unit.is_blank()))
+        let unit = Probe::new(self).unit(index)?;
+        Ok(unit.filter(|unit| !unit.is_blank()))
     }
 
     /// Finds the end of the queue in its files. Unless the store was left in order (`clean`), there
@@ -44,41 +37,52 @@ impl Queue {
         };
         let last = self.last_file(bases, clean)?;
         let file = self.home.open(self, last)?;
-        let found = scan(&file, &self.home, clean)?;
+        let (count, units) = scan(&file, &self.home, clean)?;
+        let (kind, unit_bytes) = (self.home.kind, self.home.unit_bytes());
         let littered = !clean
             && (bases.last() != Some(&last)
                 || file
-                    .first_data(found.count * self.home.unit_bytes(), self.home.file_bytes)?
+                    .first_data(count * unit_bytes, self.home.file_bytes)?
                     .is_some());
-
-        let min = first / self.home.unit_bytes();
-        let end = last / self.home.unit_bytes() + found.count;
-        let kept = units_in(&found.last, self.home.kind) as u64;
-        {
-            // Those that were read are looked at once more by `cut`.
-            let mut tail = self.tail.lock();
-            (tail.first, tail.filed) = (end - kept, end);
-            tail.units = found.last;
-        }
-        let oldest = match self.home.kind {
-            QueueKind::Simple if end - min != kept => None,
+        let (min, end) = (first / unit_bytes, last / unit_bytes + count);
+        let in_memory = end - units_in(&units, kind) as u64;
+        // What was read is looked at once more by `cut`.
+        *self.tail.lock() = Tail {
+            first: in_memory,
+            filed: end,
+            units,
+            littered,
+            ..Tail::default()
+        };
+        let oldest = match kind {
+            QueueKind::Simple if in_memory != min => None,
             _ => self.unit(min)?,
         };
         self.set_min(min, oldest.map_or(0, |unit| self.offset(min, &unit)));
-        let newest = match self.home.kind {
-            QueueKind::Simple => None,
-            QueueKind::Batch => self.last_unit(end)?,
-        };
         self.oldest.store(
             oldest.map_or(0, |unit| unit.physical_offset),
             Ordering::Relaxed,
         );
-        let kept = std::mem::take(&mut *self.tail.lock());
-        self.set_end(end, newest);
-        if !clean {
-            *self.tail.lock() = kept;
+        self.set_end(end)?;
+        if clean {
+            self.tail.lock().trim(kind, 0);
         }
-        self.tail.lock().littered = littered;
+        Ok(())
+    }
+
+    /// The queue ends with the unit before index `end`.
+    fn set_end(&self, end: u64) -> Result<(), StoreError> {
+        let offset = match self.home.kind {
+            QueueKind::Simple => end,
+            QueueKind::Batch if planted(Fault::BatchesCountedAsMessages) => end,
+            QueueKind::Batch => self.last_unit(end)?.map_or(0, |last| last.next()),
+        };
+        self.visible.store(offset, Ordering::SeqCst);
+        self.next.store(offset, Ordering::Relaxed);
+        if end <= self.min_index() {
+            self.set_min(end, offset);
+            self.oldest.store(NO_RECORD, Ordering::Relaxed);
+        }
         Ok(())
     }
 
@@ -91,10 +95,8 @@ impl Queue {
             if clean {
                 continue;
             }
-            let file = self.home.open(self, pair[0])?;
-            let mut unit = vec![0; self.home.kind.unit_bytes()];
-            file.read_at(&mut unit, self.home.file_bytes - self.home.unit_bytes())?;
-            if self.home.kind.decode(&unit, 0).is_none() {
+            let full = pair[1] / self.home.unit_bytes();
+            if Probe::new(self).unit(full - 1)?.is_none() {
                 return Ok(pair[0]);
             }
         }
@@ -117,33 +119,15 @@ impl Queue {
         for (name, _) in listed.drain(empty.unwrap_or(listed.len())..).rev() {
             files.delete(&directory.join(name))?;
         }
-        let mut bases = Vec::with_capacity(listed.len());
-        for (name, bytes) in listed {
-            let path = directory.join(&name);
-            let corrupt = |problem| StoreError::Corrupt {
-                path: path.clone(),
-                problem,
-            };
-            let base: u64 = name
-                .parse()
-                .map_err(|_| corrupt("not a ConsumeQueue file: its name is no position".into()))?;
-            if bytes != *file_bytes {
-                let key = match self.home.kind {
-                    QueueKind::Simple => "mappedFileSizeConsumeQueue",
-                    QueueKind::Batch => "mapperFileSizeBatchConsumeQueue",
-                };
-                return Err(corrupt(format!(
-                    "{bytes} bytes long, {key} says {file_bytes}"
-                )));
-            }
-            if !base.is_multiple_of(*file_bytes) {
-                return Err(corrupt(format!(
-                    "no file of {bytes} bytes starts at {base}"
-                )));
-            }
-            bases.push(base);
-        }
-        Ok(bases)
+        let kind = FileKind {
+            name: "ConsumeQueue",
+            size_key: match self.home.kind {
+                QueueKind::Simple => "mappedFileSizeConsumeQueue",
+                QueueKind::Batch => "mapperFileSizeBatchConsumeQueue",
+            },
+            bytes: *file_bytes,
+        };
+        kind.positions(&directory, &listed)
     }
 
     /// Cuts all units of records that start at or behind `limit`. With `wipe`, what the files
@@ -159,18 +143,22 @@ impl Queue {
         // search only brings near what the loop then finds.
         let near = self.first_message(self.min_index()..before, limit)?;
         let mut end = near.map_or(before, |(index, _)| index);
+        let mut probe = Probe::new(self);
         while end > self.min_index() {
-            match self.unit(end - 1)? {
-                Some(unit) if unit.physical_offset < limit => break,
+            match probe.unit(end - 1)? {
+                Some(unit) if !unit.is_blank() && unit.physical_offset < limit => break,
                 _ => end -= 1,
             }
         }
         if end < before || wipe && self.tail.lock().littered {
             self.wipe_from(end)?;
-            let last = self.last_unit(end)?;
-            self.set_end(end, last);
+            self.set_end(end)?;
+            *self.tail.lock() = Tail {
+                first: end,
+                filed: end,
+                ..Tail::default()
+            };
         }
-        self.tail.lock().open = None;
         Ok(before - end)
     }
 
@@ -202,51 +190,38 @@ impl Queue {
     }
 }
 
-/// Finds the first unit of a file that is none. Of a store that was left in order only zeros follow
-/// it, so that it can be searched for; otherwise every unit is looked at.
-fn scan(file: &NamedFile, home: &Home, clean: bool) -> Result<Scanned, StoreError> {
+/// The number of units of a file before the first that is none, and the last of them. Of a store that was left in order only
+/// zeros follow, so that they can be searched for; otherwise every unit is looked at.
+fn scan(file: &NamedFile, home: &Home, clean: bool) -> Result<(u64, Vec<u8>), StoreError> {
     let (kind, unit_bytes) = (home.kind, home.unit_bytes());
     let units = home.file_bytes / unit_bytes;
-    let mut piece = Vec::new();
-    let mut read = |from: u64, count: u64| {
-        piece.resize(usize::try_from(count * unit_bytes).unwrap_or(0), 0);
-        file.read_at(&mut piece, from * unit_bytes)?;
+    let (mut count, mut last, mut piece) = (0, Vec::new(), Vec::new());
+    for some in iter::once(SCAN_UNITS).chain(iter::repeat(PIECE_UNITS)) {
+        let some = some.min(units - count);
+        piece.resize(usize::try_from(some * unit_bytes).unwrap_or(0), 0);
+        file.read_at(&mut piece, count * unit_bytes)?;
         let valid = kind.units(&piece, 0).take_while(Option::is_some).count();
-        let kept = valid - valid.min(usize::try_from(SCAN_UNITS).unwrap_or(0));
-        let last = piece[kept * kind.unit_bytes()..valid * kind.unit_bytes()].to_vec();
-        Ok::<_, StoreError>((valid as u64, last))
-    };
-    let start = SCAN_UNITS.min(units);
-    let (mut count, mut last) = read(0, start)?;
-    if count < start {
-        return Ok(Scanned { count, last });
-    }
-    if clean {
-        let (mut low, mut high) = (count, units);
-        let mut raw = vec![0; kind.unit_bytes()];
-        while low < high {
-            let middle = low + (high - low) / 2;
-            file.read_at(&mut raw, middle * unit_bytes)?;
-            match kind.decode(&raw, 0) {
-                Some(_) => low = middle + 1,
-                None => high = middle,
-            }
+        if valid > 0 {
+            let before = valid.saturating_sub(KEPT_UNITS);
+            last = piece[before * kind.unit_bytes()..valid * kind.unit_bytes()].to_vec();
         }
-        let some = SCAN_UNITS.min(low);
-        (_, last) = read(low - some, some)?;
-        count = low;
-        return Ok(Scanned { count, last });
-    }
-    while count < units {
-        let some = PIECE_UNITS.min(units - count);
-        let (more, end) = read(count, some)?;
-        if more > 0 {
-            last = end;
+        count += valid as u64;
+        if (valid as u64) < some || count == units {
+            return Ok((count, last));
         }
-        count += more;
-        if more < some {
+        if clean {
             break;
         }
     }
-    Ok(Scanned { count, last })
+    let (mut low, mut high) = (count, units);
+    let mut raw = vec![0; kind.unit_bytes()];
+    while low < high {
+        let middle = low + (high - low) / 2;
+        file.read_at(&mut raw, middle * unit_bytes)?;
+        match kind.decode(&raw, 0) {
+            Some(_) => low = middle + 1,
+            None => high = middle,
+        }
+    }
+    Ok((low, Vec::new()))
 }

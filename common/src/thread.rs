@@ -1,4 +1,4 @@
-//! Threads without which the broker is nothing.
+//! Threads without which a process is nothing.
 
 use parking_lot::{Condvar, Mutex};
 use std::io;
@@ -48,7 +48,7 @@ impl Steps {
 
     /// Ends the thread between two steps. Blocks for that.
     pub fn stop(self) {
-        self.bell.ring_for(true);
+        self.bell.stop();
         // A panic there has ended the process.
         let _ = self.thread.join();
     }
@@ -74,6 +74,11 @@ impl Bell {
         self.ring_for(false);
     }
 
+    /// It rings for the last time: whoever waits is to end.
+    pub fn stop(&self) {
+        self.ring_for(true);
+    }
+
     fn ring_for(&self, last: bool) {
         let mut state = self.state.lock();
         state.last |= last;
@@ -83,9 +88,9 @@ impl Bell {
     }
 
     /// Waits until it rings, or until `time` is over. False when it has rung for the last time.
-    fn wait(&self, time: Duration) -> bool {
+    pub fn wait(&self, time: Duration) -> bool {
         let mut state = self.state.lock();
-        if !state.rung && !time.is_zero() {
+        if !state.rung && !state.last && !time.is_zero() {
             self.wake.wait_for(&mut state, time);
         }
         state.rung = false;
