@@ -333,7 +333,8 @@ impl Queue {
             tail.times.push(unit.store_timestamp);
         }
         tail.active = true;
-        drop(tail);
+        // While the tail is locked: whoever has read the unit finds that the queue ends behind it, or the message it
+        // asks for next would seem to lie far beyond the queue.
         self.visible.store(unit.next(), Ordering::SeqCst);
         true
     }

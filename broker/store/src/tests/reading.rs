@@ -1,4 +1,6 @@
 use super::*;
+use crate::consume_queue::Unit;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 fn sent(count: usize) -> Bench {
     let bench = Bench::new();
@@ -6,6 +8,40 @@ fn sent(count: usize) -> Bench {
         bench.send("T", 0, &name).unwrap();
     }
     bench
+}
+
+/// Else the next message that a reader asks for would seem to lie beyond the queue, and stock clients would start anew.
+#[test]
+fn a_queue_ends_behind_whatever_was_read_of_it() {
+    let bench = Bench::new();
+    let queue = bench.writer.queue("T", 0);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for base in 0..50_000 {
+                let unit = Unit {
+                    base,
+                    messages: 1,
+                    physical_offset: base * 100,
+                    bytes: 100,
+                    ..Unit::BLANK
+                };
+                assert!(queue.push(unit));
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        let mut units = Vec::new();
+        while !done.load(Ordering::Relaxed) {
+            let from = queue.max_offset();
+            queue.read(from, 32, &mut units).unwrap();
+            let read = from + units.len() as u64;
+            let end = queue.max_offset();
+            assert!(
+                read <= end,
+                "messages up to {read} were read, but the queue ends at {end}"
+            );
+        }
+    });
 }
 
 #[test]
